@@ -1,0 +1,158 @@
+# resnetd: build, run, test, install. `make help` is the manual.
+#
+#   V=1                      show the commands
+#   SAN=address|undefined|thread   build with that sanitizer, in a folder of its own
+#   JPEG=turbo|stb           who decodes JPEG; turbo where libjpeg-turbo is found
+#   CC, CFLAGS, PREFIX, DESTDIR    as everywhere
+
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
+
+JOBS ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+# ---- what is built, and where ----------------------------------------------------------------
+
+B := build$(if $(SAN),/$(SAN))$(if $(filter stb,$(JPEG)),/jpeg-stb)$(if $(WERROR),/werror)
+
+PKGS := libmicrohttpd jansson libuv nettle
+
+# Only the libjpeg API is used, but it must be libjpeg-turbo's.
+ifndef JPEG
+JPEG := $(shell $(CC) $$(pkg-config --cflags libjpeg) -E -dM -include stdio.h -include jpeglib.h \
+	-x c /dev/null 2>/dev/null | grep -q LIBJPEG_TURBO_VERSION && echo turbo || echo stb)
+endif
+JPEG_LIB := $(if $(filter turbo,$(JPEG)),libjpeg)
+
+ENGINE_SRC := $(filter-out engine/kernel/isa_%,$(wildcard engine/*.c engine/*/*.c))
+SERVER_SRC := $(wildcard server/*.c server/cmd/*.c config/*.c)
+TEST_SRC   := $(filter-out tests/fuzz/% tests/plain/%,\
+	$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+ifneq ($(JPEG),turbo)
+ENGINE_SRC := $(filter-out engine/image/decode_turbo.c,$(ENGINE_SRC))
+endif
+
+# The kernel tables of this architecture, from isa.def.
+ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | \
+	sed 's/^x86_64.*/x86/; s/^aarch64.*/arm64/; s/^\(x86\|arm64\)$$/\1/; t; s/.*/other/')
+ISAS := $(shell sed -n 's/^ISA.\(any\|$(ARCH)\), *\([a-z0-9]*\),.*/\2/p' engine/kernel/isa.def)
+isa_flags = $(shell sed -n 's/^ISA.[a-z0-9]*, *$(1),[^,]*, *\(.*\).$$/\1/p' engine/kernel/isa.def)
+ENGINE_SRC += $(ISAS:%=engine/kernel/isa_%.c)
+
+OBJ      := $(ENGINE_SRC:%.c=$(B)/%.o) $(SERVER_SRC:%.c=$(B)/%.o)
+LIB_OBJ  := $(filter-out $(B)/server/main.o,$(OBJ))
+TEST_OBJ := $(TEST_SRC:%.c=$(B)/%.o)
+ISA_OBJ  := $(ISAS:%=$(B)/engine/kernel/isa_%.o)
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+        -Wformat=2 -Wdouble-promotion -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
+DEFS := -D_GNU_SOURCE -DRESNETD_VERSION='"$(VERSION)"' $(if $(JPEG_LIB),-DHAVE_TURBOJPEG)
+HARD := -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) -fPIE
+SANF_address   := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANF_undefined := -fsanitize=undefined -fno-sanitize-recover=all
+SANF_thread    := -fsanitize=thread
+SANF := $(SANF_$(SAN))
+ALL_CFLAGS := -std=c17 $(CFLAGS) -fno-omit-frame-pointer -I. $(DEFS) $(WARN) $(HARD) $(SANF) \
+              $(shell pkg-config --cflags $(PKGS) $(JPEG_LIB) 2>/dev/null)
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(SANF)
+LDLIBS  := $(shell pkg-config --libs $(PKGS) $(JPEG_LIB) 2>/dev/null) -lm -lpthread
+
+KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi
+
+# ---- everyday targets --------------------------------------------------------------------------
+
+.PHONY: all help run deps test-deps test run-tests lint check load bench format install clean libs
+all: $(B)/resnetd
+	@echo "built $(B)/resnetd; 'make help' says what else there is"
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+## make            build build/resnetd (the libraries must be there, see deps)
+## make run        install what is missing, build, serve the embedded model on 127.0.0.1:8080
+run: deps
+	$(Q)$(MAKE) --no-print-directory $(B)/resnetd
+	$(Q)exec $(B)/resnetd serve
+
+## make deps       install the missing Debian packages for building (root or sudo)
+deps:
+	$(Q)tests/deps.sh build
+test-deps:
+	$(Q)tests/deps.sh test
+
+## make test       install what is missing, build and run all tests; T=batcher runs one suite
+test: test-deps
+	$(Q)$(MAKE) --no-print-directory run-tests
+run-tests: $(B)/run_tests $(B)/resnetd
+	$(Q)RESNETD_BINARY=$(B)/resnetd $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
+
+## make lint       layering, exported names, headers alone, formatting, file sizes
+lint: $(ISA_OBJ)
+	$(Q)tests/lint.sh $(ISA_OBJ)
+## make check      lint, a build with -Werror, all tests
+check: lint
+	$(Q)$(MAKE) --no-print-directory WERROR=1 run-tests
+## make load       16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL [IMAGE...]"
+load: $(B)/resnetd
+	$(Q)RESNETD_BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
+## make bench      layers and nets: time, GFLOP/s, share of this machine's peak; BENCH_ARGS="--json"
+bench: $(B)/resnetd
+	$(Q)$(B)/resnetd bench $(BENCH_ARGS)
+## make format     clang-format over all sources
+format:
+	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+## make install    binary, unit and documents under DESTDIR/PREFIX (/usr/local)
+install: $(B)/resnetd
+	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
+	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 README.md NEWS.md LICENSE docs/api.md config/resnetd.json \
+		$(DESTDIR)$(PREFIX)/share/doc/resnetd
+	sed 's|/usr/local/|$(PREFIX)/|g' systemd/resnetd.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/resnetd.service
+## make clean      remove build/
+clean:
+	rm -rf build
+##
+## V=1 shows commands; SAN=address|undefined|thread builds with a sanitizer (make test SAN=address);
+## JPEG=stb builds without libjpeg-turbo; RESNETD_LISTEN=:9090 make run serves elsewhere.
+
+# ---- rules -------------------------------------------------------------------------------------
+
+$(B)/resnetd: $(OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/run_tests: $(LIB_OBJ) $(TEST_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion -lcurl
+
+# Says what to do before a compiler says what it did not find.
+libs:
+	@for tool in $(CC) pkg-config; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is missing; run 'make deps'" >&2; exit 1; }; done
+	@for lib in $(PKGS) stb; do pkg-config --exists $$lib || \
+		{ echo "the library $$lib is missing; run 'make deps'" >&2; exit 1; }; done
+
+$(B)/%.o: %.c Makefile | libs
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+$(B)/engine/kernel/%.o: EXTRA = $(KERNEL_FLAGS) $(call isa_flags,$(patsubst isa_%,%,$(notdir $*)))
+# stb is not ours: its warnings are not either.
+$(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -Wno-all -Wno-extra -Wno-shadow \
+	-Wno-conversion -Wno-sign-conversion -Wno-double-promotion -Wno-unused-function -Wno-undef
+$(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
+$(B)/server/cmd/%.o $(B)/server/api_admin.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
+
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d)

@@ -1,0 +1,172 @@
+/* The fork-join team. A run is published as one 64-bit ticket that holds its number, its item
+ * count and the next item to claim, so that claiming is one fetch_add and a thread that wakes up late
+ * either gets a valid item of the present run or none. fn and context are written before the
+ * ticket is released and read only after a valid claim, and a run cannot end before its claimed items
+ * have: no lock is needed on that path. The mutex and the condition serve sleeping only.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/base/threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/cpu.h"
+#include "engine/engine.h"
+
+#define ITEM_BITS 20
+#define ITEM_MASK ((UINT64_C(1) << ITEM_BITS) - 1)
+#define ROUND_ITEMS (1 << (ITEM_BITS - 1)) /* leaves room for claims beyond the last item */
+#define SPINS 2000 /* pauses before a worker sleeps, about 50 µs */
+
+struct rn_threads {
+    _Alignas(64) atomic_uint_fast64_t ticket; /* run << 40 | n_items << 20 | next item */
+    _Alignas(64) atomic_int n_done;           /* items of the present run */
+    _Alignas(64) atomic_int n_sleeping;
+    atomic_bool stop;
+    threads_fn fn;
+    void *context;
+    int first; /* item 0 of the ticket is this one of the run */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    int n; /* threads in all, the caller of a run included */
+    pthread_t workers[];
+};
+
+static bool has_items(uint64_t ticket)
+{
+    return (ticket & ITEM_MASK) < (ticket >> ITEM_BITS & ITEM_MASK);
+}
+
+/* Claims and runs items until there are none. */
+static void work(struct rn_threads *t)
+{
+    while (has_items(atomic_load_explicit(&t->ticket, memory_order_acquire))) {
+        uint64_t ticket = atomic_fetch_add_explicit(&t->ticket, 1, memory_order_acq_rel);
+        if (!has_items(ticket))
+            return;
+        t->fn(t->context, t->first + (int)(ticket & ITEM_MASK));
+        atomic_fetch_add_explicit(&t->n_done, 1, memory_order_release);
+    }
+}
+
+static bool idle(struct rn_threads *t)
+{
+    return !has_items(atomic_load(&t->ticket)) && !atomic_load(&t->stop);
+}
+
+static void *worker_main(void *arg)
+{
+    struct rn_threads *t = arg;
+    (void)cpu_denormals_flush();
+    while (!atomic_load(&t->stop)) {
+        work(t);
+        for (int i = 0; i < SPINS && idle(t); i++)
+            cpu_relax();
+        if (!idle(t))
+            continue;
+        pthread_mutex_lock(&t->mutex);
+        /* Sequentially consistent with threads_run: either it sees us asleep or we see its ticket. */
+        atomic_fetch_add(&t->n_sleeping, 1);
+        while (idle(t))
+            pthread_cond_wait(&t->wake, &t->mutex);
+        atomic_fetch_sub(&t->n_sleeping, 1);
+        pthread_mutex_unlock(&t->mutex);
+    }
+    return NULL;
+}
+
+static void wake_all(struct rn_threads *t)
+{
+    if (atomic_load(&t->n_sleeping) > 0) {
+        pthread_mutex_lock(&t->mutex);
+        pthread_cond_broadcast(&t->wake);
+        pthread_mutex_unlock(&t->mutex);
+    }
+}
+
+/* Publishes items first … first + n_items - 1, works on them and waits for the rest. */
+static void run_round(struct rn_threads *t, int first, int n_items)
+{
+    t->first = first;
+    atomic_store_explicit(&t->n_done, 0, memory_order_relaxed);
+    uint64_t run = (atomic_load_explicit(&t->ticket, memory_order_relaxed) >> 2 * ITEM_BITS) + 1;
+    atomic_store(&t->ticket, run << 2 * ITEM_BITS | (uint64_t)n_items << ITEM_BITS);
+    wake_all(t);
+    work(t);
+    /* A worker may have lost its core in the middle of an item: give ours away after a while. */
+    for (unsigned i = 0; atomic_load_explicit(&t->n_done, memory_order_acquire) < n_items; i++) {
+        if (i < SPINS)
+            cpu_relax();
+        else
+            (void)sched_yield();
+    }
+}
+
+void threads_run(struct rn_threads *t, int n_items, threads_fn fn, void *context)
+{
+    if (t->n == 1 || n_items <= 1) {
+        for (int i = 0; i < n_items; i++)
+            fn(context, i);
+        return;
+    }
+    t->fn = fn;
+    t->context = context;
+    for (int first = 0; first < n_items; first += ROUND_ITEMS) {
+        int left = n_items - first;
+        run_round(t, first, left < ROUND_ITEMS ? left : ROUND_ITEMS);
+    }
+}
+
+void rn_threads_free(struct rn_threads *t)
+{
+    if (!t)
+        return;
+    atomic_store(&t->stop, true);
+    pthread_mutex_lock(&t->mutex);
+    pthread_cond_broadcast(&t->wake);
+    pthread_mutex_unlock(&t->mutex);
+    for (int i = 0; i < t->n - 1; i++)
+        pthread_join(t->workers[i], NULL);
+    pthread_cond_destroy(&t->wake);
+    pthread_mutex_destroy(&t->mutex);
+    free(t);
+}
+
+enum rn_status rn_threads_new(int n, struct rn_threads **out, struct rn_error *err)
+{
+    if (n < 1 || n > 1024)
+        return rn_fail(err, RN_BAD_ARGUMENT, "%d threads: 1 to 1024 are possible", n);
+    size_t bytes = sizeof(struct rn_threads) + (size_t)(n - 1) * sizeof(pthread_t);
+    bytes = (bytes + 63) / 64 * 64;
+    struct rn_threads *t = aligned_alloc(64, bytes);
+    if (!t)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a team of %d threads", n);
+    memset(t, 0, bytes);
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->wake, NULL);
+    for (t->n = 1; t->n < n; t->n++) {
+        int e = pthread_create(&t->workers[t->n - 1], NULL, worker_main, t);
+        if (e != 0) {
+            int got = t->n;
+            rn_threads_free(t);
+            return rn_fail(err, RN_NO_THREADS, "thread %d of %d could not be started: %s", got + 1,
+                           n, strerror(e));
+        }
+    }
+    *out = t;
+    return RN_OK;
+}
+
+int rn_threads_count(const struct rn_threads *t)
+{
+    return t->n;
+}
+
+int rn_threads_available(void)
+{
+    return cpu_cores(NULL);
+}

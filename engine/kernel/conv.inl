@@ -1,0 +1,96 @@
+/* The convolution tile, written once over a simd/ vocabulary. The includer defines CONV_ROWS and
+ * includes simd/<isa>.h first. Rows and depth are compile-time constants in every instance, so that
+ * the accumulators stay in registers.
+ *
+ * SPDX-License-Identifier: MIT */
+
+#define BLOCK_VECS (CHANNEL_BLOCK / VEC_FLOATS)
+
+/* One channel block under one tap: acc[r][v] += in[r][i] * w[i][v], i = 0 … depth-1. */
+SIMD void tile_block(vec (*acc)[BLOCK_VECS], const float *const *in, const float *w, int rows,
+                     int depth)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < depth; i++) {
+        vec wv[BLOCK_VECS];
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECS; v++)
+            wv[v] = vec_load(w + i * CHANNEL_BLOCK + v * VEC_FLOATS);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            vec x = vec_set1(in[r][i]);
+#pragma GCC unroll 4
+            for (int v = 0; v < BLOCK_VECS; v++)
+                acc[r][v] = vec_fma(x, wv[v], acc[r][v]);
+        }
+    }
+}
+
+/* Bias is in the accumulators already: residual, ReLU, store. */
+SIMD void tile_store(const vec (*acc)[BLOCK_VECS], const struct conv_tile *t, int rows)
+{
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECS; v++) {
+            vec y = acc[r][v];
+            if (t->residual)
+                y = vec_add(y, vec_load(t->residual[r] + v * VEC_FLOATS));
+            if (t->relu)
+                y = vec_max(y, vec_set1(0.0f));
+            vec_store(t->out[r] + v * VEC_FLOATS, y);
+        }
+    }
+}
+
+SIMD void tile(const struct conv_tile *t, int rows, int depth)
+{
+    vec acc[CONV_ROWS][BLOCK_VECS];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECS; v++)
+            acc[r][v] = vec_load(t->bias + v * VEC_FLOATS);
+
+    const float *w = t->weights;
+    for (int tap = 0; tap < t->n_taps; tap++) {
+        const float *in[CONV_ROWS];
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+            in[r] = t->in[tap * rows + r] + t->in_offset;
+        for (int b = 0; b < t->n_blocks; b++) {
+            tile_block(acc, in, w, rows, depth);
+            w += (size_t)depth * CHANNEL_BLOCK;
+#pragma GCC unroll 16
+            for (int r = 0; r < rows; r++)
+                in[r] += t->in_stride;
+        }
+    }
+    tile_store((const vec(*)[BLOCK_VECS])acc, t, rows);
+}
+
+#define TILE_ROWS(n)                                                                               \
+    case n:                                                                                        \
+        if (t->depth == CHANNEL_BLOCK)                                                             \
+            tile(t, n, CHANNEL_BLOCK);                                                             \
+        else                                                                                       \
+            tile(t, n, t->depth);                                                                  \
+        break;
+
+static void conv(const struct conv_tile *t)
+{
+    switch (t->rows) {
+        TILE_ROWS(1)
+        TILE_ROWS(2)
+#if CONV_ROWS > 2
+        TILE_ROWS(3)
+        TILE_ROWS(4)
+        TILE_ROWS(5)
+        TILE_ROWS(6)
+#endif
+#if CONV_ROWS > 6
+        TILE_ROWS(7)
+        TILE_ROWS(8)
+#endif
+    }
+}

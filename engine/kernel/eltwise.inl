@@ -1,0 +1,48 @@
+/* Element-wise kernels and pooling over blocks, written once over a simd/ vocabulary; the
+ * includer includes simd/<isa>.h first.
+ *
+ * SPDX-License-Identifier: MIT */
+
+SIMD vec activate(vec x, bool relu)
+{
+    return relu ? vec_max(x, vec_set1(0.0f)) : x;
+}
+
+static void max(const float *const *in, int n, float *out)
+{
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec m = vec_load(in[0] + v);
+        for (int j = 1; j < n; j++)
+            m = vec_max(m, vec_load(in[j] + v));
+        vec_store(out + v, m);
+    }
+}
+
+static void mean(const float *in, int n, float *out)
+{
+    vec scale = vec_set1(1.0f / (float)n);
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec sum = vec_set1(0.0f);
+        for (int j = 0; j < n; j++)
+            sum = vec_add(sum, vec_load(in + (size_t)j * CHANNEL_BLOCK + v));
+        vec_store(out + v, vec_mul(sum, scale));
+    }
+}
+
+static void affine(const float *in, const float *scale, const float *shift, bool relu, int n,
+                   float *out)
+{
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec a = vec_load(scale + v), b = vec_load(shift + v);
+        for (int j = 0; j < n; j++) {
+            size_t at = (size_t)j * CHANNEL_BLOCK + (size_t)v;
+            vec_store(out + at, activate(vec_fma(vec_load(in + at), a, b), relu));
+        }
+    }
+}
+
+static void add(const float *a, const float *b, bool relu, int n, float *out)
+{
+    for (size_t at = 0; at < (size_t)n * CHANNEL_BLOCK; at += VEC_FLOATS)
+        vec_store(out + at, activate(vec_add(vec_load(a + at), vec_load(b + at)), relu));
+}

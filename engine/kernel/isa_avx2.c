@@ -1,0 +1,25 @@
+/* The AVX2 + FMA kernels: tiles of 6 positions in twelve 256-bit registers. Exports its init only, so that no code
+ * compiled for this ISA can be linked into anything else.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/kernel/kernel.h"
+
+#include "engine/kernel/simd/avx2.h"
+
+#define CONV_ROWS 6
+#include "engine/kernel/conv.inl"
+#include "engine/kernel/eltwise.inl"
+
+void kernels_init_avx2(struct kernels *kernels);
+void kernels_init_avx2(struct kernels *kernels)
+{
+    *kernels = (struct kernels){
+        .name = "avx2",
+        .conv_rows = CONV_ROWS,
+        .conv = conv,
+        .max = max,
+        .mean = mean,
+        .affine = affine,
+        .add = add,
+    };
+}

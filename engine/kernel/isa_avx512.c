@@ -1,0 +1,25 @@
+/* The AVX-512F kernels: tiles of 8 positions in eight 512-bit registers. Exports its init only, so that no code
+ * compiled for this ISA can be linked into anything else.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/kernel/kernel.h"
+
+#include "engine/kernel/simd/avx512.h"
+
+#define CONV_ROWS 8
+#include "engine/kernel/conv.inl"
+#include "engine/kernel/eltwise.inl"
+
+void kernels_init_avx512(struct kernels *kernels);
+void kernels_init_avx512(struct kernels *kernels)
+{
+    *kernels = (struct kernels){
+        .name = "avx512",
+        .conv_rows = CONV_ROWS,
+        .conv = conv,
+        .max = max,
+        .mean = mean,
+        .affine = affine,
+        .add = add,
+    };
+}

@@ -1,0 +1,25 @@
+/* The portable kernels: tiles of 2 positions in eight 128-bit registers. Exports its init only, so that no code
+ * compiled for this ISA can be linked into anything else.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/kernel/kernel.h"
+
+#include "engine/kernel/simd/portable.h"
+
+#define CONV_ROWS 2
+#include "engine/kernel/conv.inl"
+#include "engine/kernel/eltwise.inl"
+
+void kernels_init_portable(struct kernels *kernels);
+void kernels_init_portable(struct kernels *kernels)
+{
+    *kernels = (struct kernels){
+        .name = "portable",
+        .conv_rows = CONV_ROWS,
+        .conv = conv,
+        .max = max,
+        .mean = mean,
+        .affine = affine,
+        .add = add,
+    };
+}
