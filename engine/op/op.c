@@ -1,0 +1,26 @@
+/* What several operators share.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/op/op.h"
+
+#include <math.h>
+
+#define BN_EPSILON 1e-5
+
+enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena, void **prepared,
+                               struct rn_error *err)
+{
+    struct op_spec *copy = arena_alloc(arena, sizeof *copy);
+    if (!copy)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a layer");
+    *copy = *spec;
+    *prepared = copy;
+    return RN_OK;
+}
+
+void op_bn_affine(const struct op_params *p, int c, float *scale, float *shift)
+{
+    double s = (double)p->weight[c] / sqrt((double)p->var[c] + BN_EPSILON);
+    *scale = (float)s;
+    *shift = (float)((double)p->bias[c] - (double)p->mean[c] * s);
+}

@@ -1,0 +1,92 @@
+/* What an operator is: shape inference, cost, preparation for given shapes, and the run.
+ *
+ * Operators know shapes, attributes and tensors; they know nothing of graphs, plans or files.
+ * infer and flops are pure. prepare runs once per layer at load: it chooses the algorithm, packs weights into
+ * the arena and returns an opaque block. run is called by one thread, spreads its work over the team, and
+ * allocates nothing.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_ENGINE_OP_OP_H
+#define RESNETD_ENGINE_OP_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/arena.h"
+#include "engine/base/status.h"
+#include "engine/base/tensor.h"
+#include "engine/kernel/kernel.h"
+
+struct rn_threads;
+
+#define OP_MAX_KERNEL 15 /* largest side of a convolution's or a pool's window */
+#define OP_MAX_SIDE 16384
+#define OP_MAX_CHANNELS 131072
+
+struct op_attrs {
+    int out_channels;        /* conv, linear, shortcut */
+    int kernel, stride, pad; /* conv, maxpool; shortcut: stride only */
+    int groups;              /* conv */
+    bool relu;               /* fused activation */
+};
+
+/* fp32 in the file's layout: conv [out][in/groups][k][k], linear [out][in]; borrowed during prepare. */
+struct op_params {
+    const float *weight; /* bn: gamma */
+    const float *bias;   /* NULL = zeros; bn: beta */
+    const float *mean, *var; /* bn only */
+};
+
+/* Everything that prepare may look at. */
+struct op_spec {
+    struct op_attrs attrs;
+    struct op_params params;
+    struct shape in, out;
+    int in_border; /* >= 0: planar [n][c][h + 2b][w + 2b] with a border of b zeros: what the input
+                      operator writes and the stem reads */
+    const struct kernels *kernels;
+    const float *zeros; /* as long as the largest feature map of one image; stays valid */
+};
+#define OP_BLOCKED (-1) /* in_border of a feature map */
+
+struct op_args {
+    const float *const *images; /* input only: [n] of [c][h][w] */
+    const float *in;
+    const float *residual; /* added before the activation, or NULL; shaped like out */
+    float *out;
+    int n; /* images */
+    struct rn_threads *threads;
+};
+
+struct op {
+    const char *name;
+    /* The shape that `in` becomes; the error sentence says what does not fit. */
+    enum rn_status (*infer)(const struct op_attrs *attrs, struct shape in, struct shape *out,
+                            struct rn_error *err);
+    /* Multiply + add = 2, one image; NULL = 0: only convolution and linear layers are counted. */
+    uint64_t (*flops)(const struct op_attrs *attrs, struct shape in, struct shape out);
+    enum rn_status (*prepare)(const struct op_spec *spec, struct arena *arena, void **prepared,
+                              struct rn_error *err);
+    void (*run)(const void *prepared, const struct op_args *args);
+    const char *algorithm; /* shown by bench */
+};
+
+#define OP(name) extern const struct op op_##name;
+#include "engine/op/ops.def"
+#undef OP
+
+/* `prepare` for operators with nothing to pack: *prepared is a copy of the spec. */
+enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena, void **prepared,
+                               struct rn_error *err);
+
+/* Batch normalisation of channel c at inference (Ioffe & Szegedy 2015, algorithm 2), with epsilon 1e-5:
+ * (x - mean) / sqrt(var + epsilon) * gamma + beta = x * scale + shift. */
+void op_bn_affine(const struct op_params *params, int c, float *scale, float *shift);
+
+/* The output side of a window of `kernel` at `stride` over `side` values with `pad` on both ends. */
+static inline int op_window_out(int side, int kernel, int stride, int pad)
+{
+    return (side + 2 * pad - kernel) / stride + 1;
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* What a model does, for at most N images: a graph compiled into steps over one arena.
+ *
+ * A plan is immutable and shared by any number of sessions; the arena memory is the session's.
+ * Running is a plain loop over steps: nothing is allocated, nothing depends on the model.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_ENGINE_PLAN_PLAN_H
+#define RESNETD_ENGINE_PLAN_PLAN_H
+
+#include "engine/graph/graph.h"
+
+struct plan_step {
+    char *name; /* of the node that it came from */
+    const struct op *op;
+    void *prepared;
+    size_t in, residual, out; /* bytes from the start of the arena; PLAN_NOTHING where unused */
+    uint64_t flops;           /* one image */
+};
+#define PLAN_NOTHING SIZE_MAX
+
+struct plan {
+    struct arena weights; /* steps, names, packed weights */
+    struct plan_step *steps;
+    int n_steps, max_batch;
+    size_t arena_bytes; /* what plan_run needs, aligned to TENSOR_ALIGN */
+    const float *zeros; /* read-only mapping as long as the largest feature map of an image */
+    size_t zeros_bytes;
+};
+
+/* Prepares every node of an inferred graph for these kernels. The graph's first node is its input, read by
+ * one convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
+enum rn_status plan_compile(const struct graph *graph, int max_batch, const struct kernels *kernels,
+                            struct plan **out, struct rn_error *err)
+    __attribute__((warn_unused_result));
+void plan_free(struct plan *plan);
+
+/* Runs images[0…n), each planar [c][h][w], and returns the last step's output inside the arena (blocked). When
+ * step_ns is not NULL, it gets each step's time. */
+const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
+                      struct rn_threads *threads, uint64_t *step_ns);
+
+/* ---- memory.c: lifetimes -> offsets ---------------------------------------------------------- */
+
+/* A buffer is alive from the step that writes it to the last step that reads it, both included. */
+struct memory_use {
+    int first, last;
+    size_t bytes;
+    size_t offset; /* result, aligned to TENSOR_ALIGN */
+};
+
+/* Gives every use an offset such that no two that are alive at the same step overlap, and the
+ * total in *bytes: largest first, each into the lowest gap that fits. RN_NO_MEMORY. */
+enum rn_status memory_plan(struct memory_use *uses, int n, size_t *bytes)
+    __attribute__((warn_unused_result));
+
+#endif
