@@ -1,0 +1,350 @@
+/* The engine's front: open = read -> weights -> graph -> plan, run, scores.
+ *
+ * Models are immutable once opened and may be shared by threads; a session belongs to one thread at a time.
+ * Sees every room below and is seen by none of them.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <nettle/sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "engine/base/cpu.h"
+#include "engine/base/threads.h"
+#include "engine/load/file.h"
+#include "engine/load/meta.h"
+#include "engine/load/resnet.h"
+#include "engine/plan/plan.h"
+
+struct rn_model {
+    struct rn_model_info info;
+    struct meta meta;       /* owns labels, ids and texts that info points to */
+    struct arena texts;     /* layers and their names */
+    struct rn_layer *layers;
+    size_t n_layers;
+    struct plan *plan;
+    char digest[sizeof "sha256:" + 2 * SHA256_DIGEST_SIZE];
+    char architecture[64];
+};
+
+struct rn_session {
+    const struct rn_model *model;
+    struct rn_threads *threads;
+    void *arena;
+    struct rn_step *steps;
+    uint64_t *step_ns;
+    bool profile;
+};
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void digest(const uint8_t *bytes, size_t n, char *text)
+{
+    struct sha256_ctx sha;
+    uint8_t hash[SHA256_DIGEST_SIZE];
+    sha256_init(&sha);
+    sha256_update(&sha, n, bytes);
+    sha256_digest(&sha, sizeof hash, hash);
+    int at = sprintf(text, "sha256:");
+    for (size_t i = 0; i < sizeof hash; i++)
+        at += sprintf(text + at, "%02x", hash[i]);
+}
+
+/* Copies the layer rows and their names, so that they outlive the graph. */
+static enum rn_status keep_layers(struct rn_model *m, const struct graph *graph,
+                                  struct rn_error *err)
+{
+    m->n_layers = (size_t)graph->n_nodes;
+    m->layers = arena_array(&m->texts, m->n_layers, sizeof *m->layers);
+    if (!m->layers)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for the layer table");
+    enum rn_status status = graph_stats(graph, m->layers, err);
+    if (status != RN_OK)
+        return status;
+    for (size_t i = 0; i < m->n_layers; i++) {
+        size_t n = strlen(m->layers[i].name) + 1;
+        char *name = arena_alloc(&m->texts, n);
+        if (!name)
+            return rn_fail(err, RN_NO_MEMORY, "out of memory for the layer table");
+        m->layers[i].name = memcpy(name, m->layers[i].name, n);
+        m->info.parameters += m->layers[i].parameters;
+        m->info.flops += m->layers[i].flops;
+    }
+    return RN_OK;
+}
+
+/* weights -> graph -> layers, plan. */
+static enum rn_status build(struct rn_model *m, struct weights *weights, const char *folder,
+                            const struct rn_model_options *options, struct rn_error *err)
+{
+    struct graph graph = {0};
+    struct resnet net;
+    const struct kernels *kernels = kernels_find(options->cpu);
+    if (!kernels)
+        return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s",
+                       options->cpu);
+    enum rn_status status = meta_read(weights, folder, &m->meta, err);
+    if (status == RN_OK && options->labels)
+        status = meta_read_labels(&m->meta, options->labels, err);
+    if (status == RN_OK)
+        status = resnet_build(weights, m->meta.stride_in_1x1, &graph, &net, err);
+    if (status == RN_OK)
+        status = meta_settle(&m->meta, net.classes, net.imagenet_stem, err);
+    if (status == RN_OK) {
+        int side = m->meta.recipe.crop;
+        status = graph_infer(&graph, (struct shape){3, side, side}, err);
+    }
+    if (status == RN_OK)
+        status = keep_layers(m, &graph, err);
+    if (status == RN_OK) {
+        graph_optimize(&graph);
+        status = plan_compile(&graph, options->max_batch, kernels, &m->plan, err);
+    }
+    graph_done(&graph);
+    if (status != RN_OK)
+        return status;
+    memcpy(m->architecture, net.architecture, sizeof m->architecture);
+    m->info.classes = net.classes;
+    m->info.kernels = kernels->name;
+    return RN_OK;
+}
+
+/* The path's last component without ".safetensors". */
+static enum rn_status name_from_path(struct rn_model *m, const char *path, struct rn_error *err)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    static const char suffix[] = ".safetensors";
+    size_t n = sizeof suffix - 1;
+    if (end - start > n && memcmp(path + end - n, suffix, n) == 0)
+        end -= n;
+    m->meta.name = strndup(path + start, end - start);
+    return m->meta.name ? RN_OK : rn_fail(err, RN_NO_MEMORY, "out of memory for the model's name");
+}
+
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+static void fill_info(struct rn_model *m, const struct rn_model_options *options)
+{
+    struct rn_model_info *i = &m->info;
+    i->name = m->meta.name;
+    i->version = or_empty(m->meta.version);
+    i->source = or_empty(m->meta.source);
+    i->accuracy = or_empty(m->meta.accuracy);
+    i->digest = m->digest;
+    i->precision = "fp32";
+    i->architecture = m->architecture;
+    i->input[0] = 3;
+    i->input[1] = i->input[2] = m->meta.recipe.crop;
+    i->max_batch = options->max_batch;
+    i->labels = (const char *const *)m->meta.labels;
+    i->ids = (const char *const *)m->meta.ids;
+    i->weights_bytes = m->plan->weights.bytes;
+    i->arena_bytes = m->plan->arena_bytes;
+    i->recipe = m->meta.recipe;
+}
+
+static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *origin,
+                                 const char *folder, const struct rn_model_options *options,
+                                 struct rn_model **out, struct rn_error *err)
+{
+    if (options->max_batch < 1 || options->max_batch > RN_MAX_BATCH)
+        return rn_fail(err, RN_BAD_ARGUMENT, "a largest batch of %d: 1 to %d are possible",
+                       options->max_batch, RN_MAX_BATCH);
+    struct rn_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
+    struct weights weights = {0};
+    struct rn_error why = {""};
+    enum rn_status status = safetensors_read(bytes, n, origin, &weights, err);
+    if (status == RN_OK) {
+        status = build(m, &weights, folder, options, &why);
+        if (status != RN_OK)
+            (void)rn_fail(err, status, "%.100s: %s", origin, why.text);
+    }
+    weights_done(&weights);
+    if (status == RN_OK && options->name) {
+        free(m->meta.name);
+        m->meta.name = strdup(options->name);
+        status = m->meta.name ? RN_OK : rn_fail(err, RN_NO_MEMORY, "out of memory for a name");
+    }
+    if (status == RN_OK && !m->meta.name)
+        status = name_from_path(m, origin, err);
+    if (status != RN_OK) {
+        rn_model_free(m);
+        return status;
+    }
+    digest(bytes, n, m->digest);
+    fill_info(m, options);
+    *out = m;
+    return RN_OK;
+}
+
+enum rn_status rn_model_open_memory(const void *bytes, size_t n, const char *origin,
+                                    const struct rn_model_options *options, struct rn_model **out,
+                                    struct rn_error *err)
+{
+    return open_bytes(bytes, n, origin, NULL, options, out, err);
+}
+
+enum rn_status rn_model_open(const char *path, const struct rn_model_options *options,
+                             struct rn_model **out, struct rn_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return rn_fail(err, RN_IO, "%.150s: %s", path, strerror(errno));
+    bool folder = S_ISDIR(st.st_mode);
+    char file[PATH_MAX];
+    if (snprintf(file, sizeof file, "%s%s", path, folder ? "/model.safetensors" : "") >=
+        (int)sizeof file)
+        return rn_fail(err, RN_IO, "%.150s…: the path is too long", path);
+    uint8_t *bytes;
+    size_t n;
+    enum rn_status status = file_read(file, &bytes, &n, err);
+    if (status != RN_OK)
+        return status;
+    status = open_bytes(bytes, n, path, folder ? path : NULL, options, out, err);
+    free(bytes);
+    return status;
+}
+
+void rn_model_free(struct rn_model *m)
+{
+    if (!m)
+        return;
+    plan_free(m->plan);
+    meta_done(&m->meta);
+    arena_done(&m->texts);
+    free(m);
+}
+
+const struct rn_model_info *rn_model_info(const struct rn_model *m)
+{
+    return &m->info;
+}
+
+const struct rn_layer *rn_model_layers(const struct rn_model *m, size_t *n)
+{
+    *n = m->n_layers;
+    return m->layers;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Large arenas are aligned for huge pages, which the kernel is asked for. */
+static void *new_arena(size_t bytes)
+{
+    size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : TENSOR_ALIGN;
+    void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
+    if (p && align == HUGE_PAGE)
+        (void)madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+enum rn_status rn_session_new(const struct rn_model *model, struct rn_threads *threads,
+                              struct rn_session **out, struct rn_error *err)
+{
+    const struct plan *plan = model->plan;
+    struct rn_session *s = calloc(1, sizeof *s);
+    if (!s)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a session");
+    s->model = model;
+    s->threads = threads;
+    s->arena = new_arena(plan->arena_bytes);
+    s->steps = calloc((size_t)plan->n_steps, sizeof *s->steps);
+    s->step_ns = calloc((size_t)plan->n_steps, sizeof *s->step_ns);
+    if (!s->arena || !s->steps || !s->step_ns) {
+        rn_session_free(s);
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a session of %zu bytes",
+                       plan->arena_bytes);
+    }
+    for (int i = 0; i < plan->n_steps; i++)
+        s->steps[i] = (struct rn_step){.name = plan->steps[i].name,
+                                       .algorithm = plan->steps[i].op->algorithm,
+                                       .flops = plan->steps[i].flops};
+    *out = s;
+    return RN_OK;
+}
+
+void rn_session_free(struct rn_session *s)
+{
+    if (!s)
+        return;
+    free(s->arena);
+    free(s->steps);
+    free(s->step_ns);
+    free(s);
+}
+
+void rn_session_profile(struct rn_session *s, bool on)
+{
+    s->profile = on;
+}
+
+void rn_session_run(struct rn_session *s, const float *const *inputs, int n, float *logits)
+{
+    size_t classes = (size_t)s->model->info.classes;
+    size_t row = (size_t)channel_blocks(s->model->info.classes) * CHANNEL_BLOCK;
+    unsigned long denormals = cpu_denormals_flush();
+    const float *out = plan_run(s->model->plan, s->arena, inputs, n, s->threads,
+                                s->profile ? s->step_ns : NULL);
+    cpu_denormals_restore(denormals);
+    for (size_t i = 0; i < (size_t)n; i++)
+        memcpy(logits + i * classes, out + i * row, classes * sizeof *logits);
+}
+
+const struct rn_step *rn_session_steps(const struct rn_session *s, size_t *n)
+{
+    *n = (size_t)s->model->plan->n_steps;
+    for (size_t i = 0; i < *n; i++)
+        s->steps[i].ns = s->step_ns[i];
+    return s->steps;
+}
+
+const char *rn_cpu_name(size_t i)
+{
+    return i < kernels_count() ? kernels_at(i)->name : NULL;
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+void rn_softmax(const float *logits, int classes, float *scores)
+{
+    float largest = logits[0];
+    for (int i = 1; i < classes; i++)
+        largest = logits[i] > largest ? logits[i] : largest;
+    double sum = 0;
+    for (int i = 0; i < classes; i++)
+        sum += exp((double)(logits[i] - largest));
+    for (int i = 0; i < classes; i++)
+        scores[i] = (float)(exp((double)(logits[i] - largest)) / sum);
+}
+
+void rn_top_k(const float *scores, int classes, int k, int *top)
+{
+    int n = 0;
+    for (int i = 0; i < classes; i++) {
+        if (n == k && !(scores[i] > scores[top[n - 1]]))
+            continue;
+        int at = n < k ? n++ : n - 1;
+        for (; at > 0 && scores[i] > scores[top[at - 1]]; at--)
+            top[at] = top[at - 1];
+        top[at] = i;
+    }
+}

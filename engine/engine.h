@@ -1,0 +1,209 @@
+/* The boundary of the engine: image bytes in, class scores out.
+ *
+ * The server, the command line and the tests use the engine through this header only. It knows
+ * no HTTP and no event loop, writes no log and never exits. Nouns:
+ *
+ *   rn_image    decoded pixels, RGB, 8 bit
+ *   rn_model    a loaded network with its labels and its recipe; immutable, any number of threads
+ *   rn_threads  a fork-join team of threads; one run at a time
+ *   rn_session  the memory for one run at a time of one model; one thread at a time
+ *
+ * Ownership: what a *_new or *_open returns belongs to the caller, who ends it with *_free; all
+ * *_free accept NULL. Results come through `out` and are untouched on failure.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_ENGINE_ENGINE_H
+#define RESNETD_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/status.h"
+
+#define RN_MUST_USE __attribute__((warn_unused_result))
+
+/* ---- images: bytes -> pixels -> tensor ------------------------------------------------------ */
+
+enum rn_interpolation { RN_BILINEAR, RN_BICUBIC };
+
+/* How pixels become the tensor that a network was trained on. Rounding is torchvision's,
+ * resampling is Pillow's (8 bit, antialiased, two passes). */
+struct rn_recipe {
+    int resize;   /* the shorter side becomes this many pixels; the longer int(resize*long/short) */
+    int crop;     /* side of the square cut from the centre = input size of the network */
+    enum rn_interpolation interpolation;
+    float mean[3], std[3]; /* per channel R, G, B, of pixel values scaled to 0…1 */
+};
+
+/* What an upload may cost. Checked from the header, before memory is taken. */
+struct rn_image_limits {
+    size_t max_bytes;  /* of the file */
+    int max_side;      /* pixels */
+    size_t max_pixels; /* width * height; progressive JPEG and PNG may have half of it */
+    int max_scans;     /* of a progressive JPEG */
+    size_t max_memory; /* bytes that a decoder may hold at once */
+};
+extern const struct rn_image_limits rn_image_limits_default;
+
+enum rn_image_format { RN_FORMAT_JPEG, RN_FORMAT_PNG };
+
+/* What the header says; width and height are after orientation. */
+struct rn_image_info {
+    enum rn_image_format format;
+    int width, height;
+    int exif_orientation; /* 1…8, 1 where the file says nothing */
+    size_t bytes;         /* of the file */
+};
+
+/* "jpeg", "png". */
+const char *rn_image_format_name(enum rn_image_format format);
+
+/* What the magic bytes of `bytes` say in lower case ("jpeg", "png", "webp", "heic", "avif", "gif",
+ * "pdf", "svg", …), "unknown" for everything else. Never NULL, never fails. */
+const char *rn_image_sniff(const uint8_t *bytes, size_t n);
+
+/* Upright RGB pixels: [height][width][3]. */
+struct rn_image {
+    struct rn_image_info info;
+    uint8_t *rgb; /* owned */
+};
+
+/* Reads the header only and applies the limits. RN_UNSUPPORTED_FORMAT, RN_IMAGE_*. */
+RN_MUST_USE enum rn_status rn_image_probe(const uint8_t *bytes, size_t n,
+                                          const struct rn_image_limits *limits,
+                                          struct rn_image_info *out, struct rn_error *err);
+
+/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive) and PNG (all), applies the EXIF
+ * orientation, drops alpha, replicates grey: what Pillow's exif_transpose + convert("RGB") give.
+ * End with rn_image_done(). */
+RN_MUST_USE enum rn_status rn_image_decode(const uint8_t *bytes, size_t n,
+                                           const struct rn_image_limits *limits,
+                                           struct rn_image *out, struct rn_error *err);
+void rn_image_done(struct rn_image *image);
+
+/* Resize and centre crop: rgb is [crop][crop][3]. RN_NO_MEMORY. */
+RN_MUST_USE enum rn_status rn_image_crop(const struct rn_image *image,
+                                         const struct rn_recipe *recipe, uint8_t *rgb,
+                                         struct rn_error *err);
+
+/* tensor[c][y][x] = (rgb[y][x][c] / 255 - mean[c]) / std[c]; tensor is [3][crop][crop]. */
+void rn_image_normalize(const uint8_t *rgb, const struct rn_recipe *recipe, float *tensor);
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+struct rn_model;
+
+struct rn_model_options {
+    const char *name;   /* shown name; NULL: resnetd.name in the file, else the path's stem */
+    const char *labels; /* path of a file with one label a line; NULL: what the model says */
+    const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
+    int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
+};
+#define RN_MAX_BATCH 256
+
+/* Lives as long as the model. Texts are valid UTF-8. */
+struct rn_model_info {
+    const char *name, *version, *source, *accuracy; /* "" where the file says nothing */
+    const char *digest;                             /* "sha256:<64 hex digits>" of the weights file */
+    const char *precision;                          /* "fp32" */
+    const char *architecture;                       /* "resnet50", "resnet20-cifar", … */
+    const char *kernels;                            /* the kernel table chosen: "avx2" */
+    int classes;
+    int input[3];                                   /* channels, height, width of one image */
+    int max_batch;
+    const char *const *labels; /* [classes] */
+    const char *const *ids;    /* [classes], or NULL where the file has none */
+    uint64_t parameters;       /* learnable: weights, biases, BN's gamma and beta */
+    uint64_t flops;            /* multiply + add = 2, one image */
+    size_t weights_bytes;      /* packed */
+    size_t arena_bytes;        /* a session's, for max_batch images */
+    struct rn_recipe recipe;
+};
+
+/* Opens a .safetensors file or a folder with model.safetensors (and the hub's config.json and
+ * preprocessor_config.json). The file is read whole and checked before use, then packed for this
+ * CPU, then dropped. RN_IO, RN_BAD_MODEL, RN_UNSUPPORTED_MODEL, RN_NO_MEMORY, RN_BAD_ARGUMENT. */
+RN_MUST_USE enum rn_status rn_model_open(const char *path, const struct rn_model_options *options,
+                                         struct rn_model **out, struct rn_error *err);
+
+/* The same from the bytes of a .safetensors file in memory, borrowed during the call;
+ * `origin` stands for the path in messages. */
+RN_MUST_USE enum rn_status rn_model_open_memory(const void *bytes, size_t n, const char *origin,
+                                                const struct rn_model_options *options,
+                                                struct rn_model **out, struct rn_error *err);
+void rn_model_free(struct rn_model *model);
+const struct rn_model_info *rn_model_info(const struct rn_model *model);
+
+/* A layer as `inspect` shows it: the network as written in the file, before any fusion. */
+struct rn_layer {
+    const char *name; /* the file's own, prefix dropped: "layer1.0.conv1" */
+    const char *op;   /* "conv", "bn", "relu", "maxpool", … */
+    int kernel, stride;      /* 0 where it has none */
+    int output[4];           /* n=1, c, h, w */
+    uint64_t parameters, flops;
+    int receptive_field;     /* input pixels along one side that one output value sees */
+};
+/* Borrowed from the model; *n = number of rows. */
+const struct rn_layer *rn_model_layers(const struct rn_model *model, size_t *n);
+
+/* Name of the i-th kernel table that this build has and this CPU can run, best last; NULL past
+ * the end. */
+const char *rn_cpu_name(size_t i);
+
+/* ---- running -------------------------------------------------------------------------------- */
+
+struct rn_threads;
+
+/* A team of n threads in all, the caller of a run being one of them; n >= 1. RN_NO_THREADS. */
+RN_MUST_USE enum rn_status rn_threads_new(int n, struct rn_threads **out, struct rn_error *err);
+void rn_threads_free(struct rn_threads *threads);
+int rn_threads_count(const struct rn_threads *threads);
+
+/* Cores that this process may use: affinity mask and cgroup CPU quota (v1, v2), at least 1. */
+int rn_threads_available(void);
+
+struct rn_session;
+
+/* Memory for runs of up to the model's max_batch images. Model and team are borrowed and must
+ * outlive the session. */
+RN_MUST_USE enum rn_status rn_session_new(const struct rn_model *model, struct rn_threads *threads,
+                                          struct rn_session **out, struct rn_error *err);
+void rn_session_free(struct rn_session *session);
+
+/* Runs n images, 1 <= n <= max_batch: inputs[i] is [c][h][w], logits is [n][classes].
+ * Allocates nothing and cannot fail. The logits of an image are the same bits whatever it was
+ * batched with and however many threads there are. */
+void rn_session_run(struct rn_session *session, const float *const *inputs, int n, float *logits);
+
+/* A step of the compiled plan and how long it took in the last run. */
+struct rn_step {
+    const char *name, *algorithm; /* "layer1.0.conv1", "direct" */
+    uint64_t flops;               /* one image */
+    uint64_t ns;                  /* last run, whole batch */
+};
+/* Borrowed from the session, valid until its next run; *n = number of steps. Steps are only
+ * timed after rn_session_profile(session, true). */
+const struct rn_step *rn_session_steps(const struct rn_session *session, size_t *n);
+void rn_session_profile(struct rn_session *session, bool on);
+
+/* ---- scores --------------------------------------------------------------------------------- */
+
+/* scores[i] = exp(logits[i]) / sum, computed without overflow; in place allowed. */
+void rn_softmax(const float *logits, int classes, float *scores);
+
+/* Indices of the k largest of scores[0…classes), best first, the lower index first among equals;
+ * 1 <= k <= classes; top is [k]. */
+void rn_top_k(const float *scores, int classes, int k, int *top);
+
+/* What this machine can do, measured now in about `seconds` on all of the team's threads:
+ * multiply+adds of a cache-resident convolution tile of the named kernel table (NULL: the best),
+ * and memory read bandwidth. RN_BAD_ARGUMENT, RN_NO_MEMORY. */
+struct rn_machine {
+    double peak_gflops, bandwidth_gbs;
+};
+RN_MUST_USE enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu,
+                                              double seconds, struct rn_machine *out,
+                                              struct rn_error *err);
+
+#endif

@@ -1,0 +1,58 @@
+/* Reading a whole model file into memory. Blocking reads; no state.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/load/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum rn_status read_all(int fd, const char *path, uint8_t *bytes, size_t n,
+                               struct rn_error *err)
+{
+    for (size_t have = 0; have < n;) {
+        ssize_t got = read(fd, bytes + have, n - have);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return rn_fail(err, RN_IO, "%.150s: %s", path, strerror(errno));
+        if (got == 0)
+            return rn_fail(err, RN_IO, "%.150s: it became shorter while it was read", path);
+        have += (size_t)got;
+    }
+    return RN_OK;
+}
+
+enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_error *err)
+{
+    /* O_NONBLOCK: opening a FIFO must not wait for a writer; it does nothing to a regular file. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return rn_fail(err, RN_IO, "%.150s: %s", path, strerror(errno));
+    struct stat st;
+    uint8_t *bytes = NULL;
+    enum rn_status status = RN_OK;
+    if (fstat(fd, &st) != 0)
+        status = rn_fail(err, RN_IO, "%.150s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        status = rn_fail(err, RN_IO, "%.150s: not a regular file", path);
+    else if (st.st_size > FILE_MAX_BYTES)
+        status = rn_fail(err, RN_IO, "%.150s: %lld bytes are too large for a model", path,
+                         (long long)st.st_size);
+    else if (!(bytes = malloc((size_t)st.st_size + 1)))
+        status = rn_fail(err, RN_NO_MEMORY, "%.150s: out of memory for %lld bytes", path,
+                         (long long)st.st_size);
+    else
+        status = read_all(fd, path, bytes, (size_t)st.st_size, err);
+    (void)close(fd);
+    if (status != RN_OK) {
+        free(bytes);
+        return status;
+    }
+    *out = bytes;
+    *n = (size_t)st.st_size;
+    return RN_OK;
+}

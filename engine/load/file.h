@@ -1,0 +1,19 @@
+/* Reading a whole model file into memory. Files are read, never mapped: a map of a file that is
+ * truncated while serving ends in SIGBUS.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_ENGINE_LOAD_FILE_H
+#define RESNETD_ENGINE_LOAD_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/base/status.h"
+
+#define FILE_MAX_BYTES ((int64_t)8 << 30)
+
+/* *out is the regular file's *n bytes; the caller frees it. RN_IO (with the reason), RN_NO_MEMORY. */
+enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_error *err)
+    __attribute__((warn_unused_result));
+
+#endif

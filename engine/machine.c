@@ -1,0 +1,128 @@
+/* What this machine can do: the yardsticks beside every timing. Both are measured on all threads of
+ * the team at the same time.
+ *
+ * The peak is that of a convolution tile whose input and weights stay in L1, not of a bare
+ * multiply-add loop: a neighbour on the same core slows the first and hides from the second.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/base/threads.h"
+#include "engine/engine.h"
+#include "engine/kernel/kernel.h"
+
+#define TILE_BLOCKS 16                    /* K = 256: 16 KiB of weights */
+#define READ_BYTES ((size_t)64 << 20)     /* of each thread; beyond any last-level cache's share */
+#define TILE_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
+
+struct measure {
+    const struct kernels *kernels;
+    double seconds;
+    float *tile;     /* weights, then rows of input, then rows of output */
+    uint64_t *words; /* [n threads][READ_BYTES / 8] */
+    double *rates;   /* [n threads] */
+};
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void measure_tile(void *context, int thread)
+{
+    struct measure *m = context;
+    int rows = m->kernels->conv_rows;
+    size_t share = TILE_FLOATS + 2 * (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK;
+    float *weights = m->tile + (size_t)thread * share;
+    const float *in[KERNEL_MAX_ROWS];
+    float *out[KERNEL_MAX_ROWS];
+    for (int r = 0; r < rows; r++) {
+        in[r] = weights + TILE_FLOATS + (size_t)r * TILE_BLOCKS * CHANNEL_BLOCK;
+        out[r] = weights + TILE_FLOATS +
+                 ((size_t)KERNEL_MAX_ROWS * TILE_BLOCKS + (size_t)r) * CHANNEL_BLOCK;
+    }
+    struct conv_tile tile = {.in = in,
+                             .in_stride = CHANNEL_BLOCK,
+                             .weights = weights,
+                             .bias = weights,
+                             .out = out,
+                             .rows = rows,
+                             .n_taps = 1,
+                             .n_blocks = TILE_BLOCKS,
+                             .depth = CHANNEL_BLOCK};
+    double flops = 2.0 * rows * TILE_FLOATS;
+    double start = now(), best = 0;
+    for (double at = start; at - start < m->seconds;) {
+        for (int i = 0; i < 500; i++)
+            m->kernels->conv(&tile);
+        double end = now();
+        if (500 * flops / (end - at) > best)
+            best = 500 * flops / (end - at);
+        at = end;
+    }
+    m->rates[thread] = best;
+}
+
+static void measure_read(void *context, int thread)
+{
+    struct measure *m = context;
+    size_t n = READ_BYTES / sizeof(uint64_t);
+    const uint64_t *words = m->words + (size_t)thread * n;
+    double start = now(), best = 0;
+    uint64_t sum = 0;
+    for (double at = start; at - start < m->seconds;) {
+        uint64_t part[4] = {0};
+        for (size_t i = 0; i < n; i += 4)
+            for (size_t k = 0; k < 4; k++)
+                part[k] += words[i + k];
+        sum += part[0] + part[1] + part[2] + part[3];
+        double end = now();
+        if ((double)READ_BYTES / (end - at) > best)
+            best = (double)READ_BYTES / (end - at);
+        at = end;
+    }
+    /* The buffer holds zeros; the sum is only here so that the reads are not optimized away. */
+    m->rates[thread] = sum == 0 ? best : 0;
+}
+
+static double total(const double *rates, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += rates[i];
+    return sum;
+}
+
+enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, double seconds,
+                                  struct rn_machine *out, struct rn_error *err)
+{
+    int n = rn_threads_count(threads);
+    struct measure m = {.kernels = kernels_find(cpu), .seconds = seconds / 2};
+    if (!m.kernels)
+        return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s", cpu);
+    size_t share = TILE_FLOATS + 2 * (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK;
+    size_t tile_bytes = (size_t)n * share * sizeof(float);
+    m.tile = aligned_alloc(TENSOR_ALIGN, tile_bytes);
+    m.words = aligned_alloc(TENSOR_ALIGN, (size_t)n * READ_BYTES);
+    m.rates = calloc((size_t)n, sizeof *m.rates);
+    enum rn_status status = RN_OK;
+    if (m.tile && m.words && m.rates) {
+        for (size_t i = 0; i < tile_bytes / sizeof(float); i++)
+            m.tile[i] = (float)(i % 7) * 0.125f;
+        for (size_t i = 0; i < (size_t)n * READ_BYTES / sizeof(uint64_t); i++)
+            m.words[i] = 0; /* written, so that every page is a page of its own */
+        threads_run(threads, n, measure_tile, &m);
+        out->peak_gflops = total(m.rates, n) / 1e9;
+        threads_run(threads, n, measure_read, &m);
+        out->bandwidth_gbs = total(m.rates, n) / 1e9;
+    } else {
+        status = rn_fail(err, RN_NO_MEMORY, "out of memory for measuring the machine");
+    }
+    free(m.tile);
+    free(m.words);
+    free(m.rates);
+    return status;
+}
