@@ -1,0 +1,169 @@
+/* Image bytes to pixels to tensor: the `images` part of engine.h.
+ *
+ * Any thread; nothing is kept between calls. A file goes through sniff -> scan -> limits -> decoder
+ * and only the last of these takes memory. What the tensor must be is written in PyTorch's terms:
+ * Resize, CenterCrop, ToTensor and Normalize of torchvision on a Pillow image.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "engine/image/canvas.h"
+#include "engine/image/decode.h"
+#include "engine/image/exif.h"
+#include "engine/image/resample.h"
+#include "engine/image/scan.h"
+
+const struct rn_image_limits rn_image_limits_default = {
+    .max_bytes = 10 << 20,
+    .max_side = 16384,
+    .max_pixels = 50000000,
+    .max_scans = 32,
+    .max_memory = 192 << 20,
+};
+
+/* One row per format; the scan is ours whoever decodes. */
+static const struct format {
+    const char *name;
+    enum rn_status (*scan)(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                           struct scan *out, struct rn_error *err);
+    const struct decoder *decoder;
+} formats[] = {
+#ifdef HAVE_TURBOJPEG
+    [RN_FORMAT_JPEG] = {"jpeg", scan_jpeg, &decode_turbo_jpeg},
+#else
+    [RN_FORMAT_JPEG] = {"jpeg", scan_jpeg, &decode_stb_jpeg},
+#endif
+    [RN_FORMAT_PNG] = {"png", scan_png, &decode_stb_png},
+};
+
+const char *rn_image_format_name(enum rn_image_format format)
+{
+    return formats[format].name;
+}
+
+/* Sniffs, scans and applies all limits. */
+static enum rn_status examine(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                              const struct decoder **decoder, struct scan *scan,
+                              struct rn_error *err)
+{
+    if (n == 0)
+        return rn_fail(err, RN_UNSUPPORTED_FORMAT, "the file is empty");
+    if (n > limits->max_bytes)
+        return rn_fail(err, RN_IMAGE_TOO_MANY_BYTES, "the file has %zu bytes, the limit is %zu", n,
+                       limits->max_bytes);
+    const char *name = rn_image_sniff(bytes, n);
+    const struct format *format = NULL;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(formats[i].name, name) == 0)
+            format = &formats[i];
+    if (!format && strcmp(name, "unknown") == 0)
+        return rn_fail(err, RN_UNSUPPORTED_FORMAT,
+                       "the file is not an image of a known format; jpeg and png are supported");
+    if (!format)
+        return rn_fail(err, RN_UNSUPPORTED_FORMAT,
+                       "the format of the file is %s; jpeg and png are supported", name);
+
+    enum rn_status status = format->scan(bytes, n, limits, scan, err);
+    if (status)
+        return status;
+    uint64_t memory = format->decoder->memory(scan);
+    if (memory > limits->max_memory)
+        return rn_fail(err, RN_IMAGE_TOO_MUCH_MEMORY,
+                       "decoding %d×%d pixels takes %" PRIu64 " bytes of memory, the limit is %zu",
+                       scan->width, scan->height, memory, limits->max_memory);
+    *decoder = format->decoder;
+    return RN_OK;
+}
+
+static struct rn_image_info describe(const struct decoder *decoder, const struct scan *scan,
+                                     size_t n)
+{
+    int orientation = scan->exif ? exif_orientation(scan->exif, scan->exif_bytes) : 1;
+    bool transposed = canvas_is_transposed(orientation);
+    return (struct rn_image_info){
+        .format = decoder->format,
+        .width = transposed ? scan->height : scan->width,
+        .height = transposed ? scan->width : scan->height,
+        .exif_orientation = orientation,
+        .bytes = n,
+    };
+}
+
+enum rn_status rn_image_probe(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                              struct rn_image_info *out, struct rn_error *err)
+{
+    const struct decoder *decoder;
+    struct scan scan;
+    enum rn_status status = examine(bytes, n, limits, &decoder, &scan, err);
+    if (!status)
+        *out = describe(decoder, &scan, n);
+    return status;
+}
+
+enum rn_status rn_image_decode(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                               struct rn_image *out, struct rn_error *err)
+{
+    const struct decoder *decoder;
+    struct scan scan;
+    enum rn_status status = examine(bytes, n, limits, &decoder, &scan, err);
+    if (status)
+        return status;
+    struct rn_image_info info = describe(decoder, &scan, n);
+    struct canvas canvas;
+    canvas_init(&canvas, scan.width, scan.height, info.exif_orientation);
+    status = decoder->decode(bytes, n, &scan, limits, &canvas, err);
+    if (status)
+        free(canvas.rgb);
+    else
+        *out = (struct rn_image){info, canvas.rgb};
+    return status;
+}
+
+void rn_image_done(struct rn_image *image)
+{
+    free(image->rgb);
+    image->rgb = NULL;
+}
+
+/* The side that is not the shorter one, as torchvision's Resize rounds it. */
+static int resized(int side, int shorter, int resize)
+{
+    return side == shorter ? resize : (int)((double)((int64_t)resize * side) / shorter);
+}
+
+/* Where CenterCrop starts: half of the rest, rounded half to even as by Python's round(). */
+static int crop_start(int side, int crop)
+{
+    int rest = side - crop;
+    int half = rest / 2;
+    return half + (rest & half & 1);
+}
+
+enum rn_status rn_image_crop(const struct rn_image *image, const struct rn_recipe *recipe,
+                             uint8_t *rgb, struct rn_error *err)
+{
+    assert(recipe->crop >= 1 && recipe->crop <= recipe->resize);
+    int width = image->info.width, height = image->info.height;
+    int shorter = width < height ? width : height;
+    struct resample_axis x = {width, resized(width, shorter, recipe->resize), 0, recipe->crop};
+    struct resample_axis y = {height, resized(height, shorter, recipe->resize), 0, recipe->crop};
+    x.first = crop_start(x.to, recipe->crop);
+    y.first = crop_start(y.to, recipe->crop);
+    return resample(image->rgb, &x, &y, recipe->interpolation, rgb, err);
+}
+
+void rn_image_normalize(const uint8_t *rgb, const struct rn_recipe *recipe, float *tensor)
+{
+    size_t pixels = (size_t)recipe->crop * (size_t)recipe->crop;
+    for (size_t c = 0; c < 3; c++) {
+        float values[256];
+        for (int i = 0; i < 256; i++)
+            values[i] = ((float)i / 255.0f - recipe->mean[c]) / recipe->std[c];
+        for (size_t i = 0; i < pixels; i++)
+            tensor[c * pixels + i] = values[rgb[3 * i + c]];
+    }
+}

@@ -1,0 +1,55 @@
+/* The fork-join team: every item runs once, whatever the number of threads and items.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "engine/base/threads.h"
+#include "engine/engine.h"
+
+struct counts {
+    atomic_int *runs;
+};
+
+static void count(void *context, int item)
+{
+    const struct counts *c = context;
+    atomic_fetch_add(&c->runs[item], 1);
+}
+
+static void check(struct rn_threads *threads, int n)
+{
+    struct counts c = {.runs = calloc((size_t)n + 1, sizeof *c.runs)};
+    threads_run(threads, n, count, &c);
+    for (int i = 0; i < n; i++)
+        cr_assert_eq(c.runs[i], 1, "item %d of %d ran %d times", i, n, c.runs[i]);
+    cr_assert_eq(c.runs[n], 0);
+    free(c.runs);
+}
+
+Test(threads, run_every_item_once)
+{
+    for (int n = 1; n <= 5; n++) {
+        struct rn_threads *threads;
+        struct rn_error err;
+        cr_assert_eq(rn_threads_new(n, &threads, &err), RN_OK, "%s", err.text);
+        cr_assert_eq(rn_threads_count(threads), n);
+        for (int items = 0; items < 40; items++)
+            check(threads, items);
+        for (int round = 0; round < 2000; round++)
+            check(threads, 7);
+        check(threads, 1200000); /* more than one ticket can count */
+        rn_threads_free(threads);
+    }
+}
+
+Test(threads, refuse_absurd_numbers)
+{
+    struct rn_threads *threads = NULL;
+    struct rn_error err;
+    cr_assert_eq(rn_threads_new(0, &threads, &err), RN_BAD_ARGUMENT);
+    cr_assert_eq(rn_threads_new(100000, &threads, &err), RN_BAD_ARGUMENT);
+    cr_assert_null(threads);
+    rn_threads_free(NULL);
+}

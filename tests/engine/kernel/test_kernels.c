@@ -1,0 +1,185 @@
+/* Every kernel table that this CPU can run, against plain loops in double precision: all numbers of rows,
+ * with and without residual and ReLU, canaries around the outputs, and equal bits for a row whatever
+ * it was grouped with.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/kernel/kernel.h"
+#include "tests/support_random.h"
+
+#define MAX_TAPS 4
+#define MAX_BLOCKS 3
+#define STRIDE (5 * CHANNEL_BLOCK)
+
+struct tile_data {
+    _Alignas(64) float in[KERNEL_MAX_ROWS * MAX_TAPS][MAX_BLOCKS * STRIDE + 8];
+    _Alignas(64) float weights[MAX_TAPS * MAX_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK];
+    _Alignas(64) float bias[CHANNEL_BLOCK];
+    _Alignas(64) float residual[KERNEL_MAX_ROWS][CHANNEL_BLOCK];
+    _Alignas(64) float out[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK]; /* canary, result, canary */
+};
+
+static struct tile_data data;
+
+static void fill(uint64_t seed)
+{
+    random_fill(&seed, &data.in[0][0], sizeof data.in / sizeof(float));
+    random_fill(&seed, data.weights, sizeof data.weights / sizeof(float));
+    random_fill(&seed, data.bias, CHANNEL_BLOCK);
+    random_fill(&seed, &data.residual[0][0], sizeof data.residual / sizeof(float));
+}
+
+/* The contract of kernel.h, summed in double. */
+static double expected(const struct conv_tile *t, int row, int k, double *magnitude)
+{
+    double sum = (double)t->bias[k];
+    *magnitude = fabs(sum);
+    for (int tap = 0; tap < t->n_taps; tap++)
+        for (int b = 0; b < t->n_blocks; b++)
+            for (int i = 0; i < t->depth; i++) {
+                const float *in = t->in[tap * t->rows + row] + t->in_offset;
+                size_t w = (size_t)((tap * t->n_blocks + b) * t->depth + i);
+                double product = (double)in[(size_t)b * t->in_stride + (size_t)i] *
+                                 (double)t->weights[w * CHANNEL_BLOCK + (size_t)k];
+                sum += product;
+                *magnitude += fabs(product);
+            }
+    if (t->residual)
+        sum += (double)t->residual[row][k];
+    return t->relu && sum < 0 ? 0 : sum;
+}
+
+static void check_tile(const struct kernels *kernels, int rows, int n_taps, int n_blocks, int depth,
+                       bool residual, bool relu)
+{
+    const float *in[KERNEL_MAX_ROWS * MAX_TAPS], *residuals[KERNEL_MAX_ROWS];
+    float *out[KERNEL_MAX_ROWS];
+    /* The planar stem reads at any float; blocks are aligned. */
+    int shift = depth == CHANNEL_BLOCK ? 0 : 3;
+    for (int tap = 0; tap < n_taps; tap++)
+        for (int r = 0; r < rows; r++)
+            in[tap * rows + r] = data.in[tap * KERNEL_MAX_ROWS + r] + shift;
+    for (int r = 0; r < rows; r++) {
+        residuals[r] = data.residual[r];
+        out[r] = data.out[r] + CHANNEL_BLOCK;
+    }
+    memset(data.out, 0xA5, sizeof data.out);
+    struct conv_tile tile = {.in = in,
+                             .in_offset = n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
+                             .in_stride = STRIDE,
+                             .weights = data.weights,
+                             .bias = data.bias,
+                             .residual = residual ? residuals : NULL,
+                             .out = out,
+                             .rows = rows,
+                             .n_taps = n_taps,
+                             .n_blocks = n_blocks,
+                             .depth = depth,
+                             .relu = relu};
+    kernels->conv(&tile);
+
+    const uint32_t canary = 0xA5A5A5A5;
+    for (int r = 0; r < KERNEL_MAX_ROWS; r++)
+        for (int k = 0; k < 3 * CHANNEL_BLOCK; k++) {
+            uint32_t bits;
+            memcpy(&bits, &data.out[r][k], sizeof bits);
+            if (r >= rows || k / CHANNEL_BLOCK != 1) {
+                cr_assert_eq(bits, canary, "%s wrote beyond its rows", kernels->name);
+                continue;
+            }
+            double magnitude, want = expected(&tile, r, k - CHANNEL_BLOCK, &magnitude);
+            cr_assert_float_eq((double)data.out[r][k], want, 1e-6 * (magnitude + 1),
+                               "%s: %d rows, %d taps, %d blocks, depth %d: row %d is %g, not %g",
+                               kernels->name, rows, n_taps, n_blocks, depth, r,
+                               (double)data.out[r][k], want);
+        }
+}
+
+Test(kernels, convolution_tiles_equal_the_sum_in_double_for_every_number_of_rows)
+{
+    fill(1);
+    for (size_t i = 0; i < kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i);
+        for (int rows = 1; rows <= k->conv_rows; rows++)
+            for (int flags = 0; flags < 4; flags++) {
+                check_tile(k, rows, 1, 1, CHANNEL_BLOCK, flags & 1, flags & 2);
+                check_tile(k, rows, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK, flags & 1, flags & 2);
+                check_tile(k, rows, 3, 2, CHANNEL_BLOCK, flags & 1, flags & 2);
+                for (int depth = 1; depth < CHANNEL_BLOCK; depth++)
+                    check_tile(k, rows, 2, 1, depth, flags & 1, flags & 2);
+            }
+    }
+}
+
+Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
+{
+    fill(2);
+    for (size_t i = 0; i < kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i);
+        float first[CHANNEL_BLOCK];
+        for (int rows = 1; rows <= k->conv_rows; rows++) {
+            check_tile(k, rows, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK, true, false);
+            if (rows == 1)
+                memcpy(first, data.out[0] + CHANNEL_BLOCK, sizeof first);
+            cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first, "%s, %d rows", k->name,
+                             rows);
+        }
+    }
+}
+
+Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
+{
+    enum { N = 7 };
+    static _Alignas(64) float a[N * CHANNEL_BLOCK], b[N * CHANNEL_BLOCK], out[N * CHANNEL_BLOCK];
+    uint64_t seed = 3;
+    random_fill(&seed, a, N * CHANNEL_BLOCK);
+    random_fill(&seed, b, N * CHANNEL_BLOCK);
+    const float *window[N];
+    for (int j = 0; j < N; j++)
+        window[j] = a + j * CHANNEL_BLOCK;
+    for (size_t i = 0; i < kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i);
+        for (int n = 1; n <= N; n++) {
+            k->max(window, n, out);
+            for (int c = 0; c < CHANNEL_BLOCK; c++) {
+                float want = a[c];
+                for (int j = 1; j < n; j++)
+                    want = fmaxf(want, a[j * CHANNEL_BLOCK + c]);
+                cr_assert_eq(out[c], want, "%s: max", k->name);
+            }
+            k->mean(a, n, out);
+            for (int c = 0; c < CHANNEL_BLOCK; c++) {
+                double want = 0;
+                for (int j = 0; j < n; j++)
+                    want += (double)a[j * CHANNEL_BLOCK + c] / n;
+                cr_assert_float_eq((double)out[c], want, 1e-6, "%s: mean", k->name);
+            }
+        }
+        for (int relu = 0; relu < 2; relu++) {
+            k->affine(a, b, b + CHANNEL_BLOCK, relu, N, out);
+            for (int c = 0; c < N * CHANNEL_BLOCK; c++) {
+                double want = (double)a[c] * (double)b[c % CHANNEL_BLOCK] +
+                              (double)b[CHANNEL_BLOCK + c % CHANNEL_BLOCK];
+                cr_assert_float_eq((double)out[c], relu && want < 0 ? 0 : want, 1e-6, "%s: affine",
+                                   k->name);
+            }
+            k->add(a, b, relu, N, out);
+            for (int c = 0; c < N * CHANNEL_BLOCK; c++)
+                cr_assert_eq(out[c], relu ? fmaxf(a[c] + b[c], 0) : a[c] + b[c], "%s: add", k->name);
+        }
+    }
+}
+
+Test(kernels, are_found_by_name_and_the_best_is_the_last)
+{
+    cr_assert_geq(kernels_count(), 1);
+    cr_assert_str_eq(kernels_at(0)->name, "portable");
+    cr_assert_eq(kernels_find(NULL), kernels_at(kernels_count() - 1));
+    for (size_t i = 0; i < kernels_count(); i++)
+        cr_assert_eq(kernels_find(kernels_at(i)->name), kernels_at(i));
+    cr_assert_null(kernels_find("mmx"));
+}

@@ -1,0 +1,224 @@
+/* Convolution against the naive seven loops in double precision, over odd shapes, strides,
+ * paddings and groups, over blocked and planar input, with every kernel table.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/threads.h"
+#include "engine/engine.h"
+#include "engine/op/op.h"
+#include "tests/support_random.h"
+
+struct conv_case {
+    int n, c, h, w, out_channels, kernel, stride, pad, groups;
+    bool planar, residual, relu;
+};
+
+struct buffers {
+    float *plain, *weight, *bias; /* [n][c][h][w], [out][c/groups][k][k], [out] */
+    float *in, *residual, *out;   /* as the operator wants them */
+    float *zeros;
+};
+
+static float *new_floats(size_t n)
+{
+    float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
+    cr_assert_not_null(p);
+    memset(p, 0, n * sizeof *p);
+    return p;
+}
+
+static size_t blocked_at(struct shape s, int n, int c, int y, int x)
+{
+    size_t plane = (size_t)(s.h * s.w);
+    return (size_t)n * shape_blocked_size(s) +
+           ((size_t)(c / CHANNEL_BLOCK) * plane + (size_t)(y * s.w + x)) * CHANNEL_BLOCK +
+           (size_t)(c % CHANNEL_BLOCK);
+}
+
+static void make_buffers(const struct conv_case *t, struct shape in, struct shape out,
+                         struct buffers *b, uint64_t *seed)
+{
+    size_t plain = (size_t)(t->n * t->c * t->h * t->w);
+    size_t weights = (size_t)(t->out_channels * (t->c / t->groups) * t->kernel * t->kernel);
+    b->plain = new_floats(plain);
+    b->weight = new_floats(weights);
+    b->bias = new_floats((size_t)t->out_channels);
+    random_fill(seed, b->plain, plain);
+    random_fill(seed, b->weight, weights);
+    random_fill(seed, b->bias, (size_t)t->out_channels);
+    b->zeros = new_floats(shape_blocked_size(in) + shape_blocked_size(out));
+    b->out = new_floats((size_t)t->n * shape_blocked_size(out));
+    b->residual = new_floats((size_t)t->n * shape_blocked_size(out));
+    random_fill(seed, b->residual, (size_t)t->n * shape_blocked_size(out));
+    int border = t->pad, row = t->w + 2 * border;
+    b->in = new_floats(t->planar ? (size_t)(t->n * t->c * row * (t->h + 2 * border))
+                                 : (size_t)t->n * shape_blocked_size(in));
+    for (int i = 0; i < t->n * t->c; i++)
+        for (int y = 0; y < t->h; y++)
+            for (int x = 0; x < t->w; x++) {
+                float value = b->plain[(i * t->h + y) * t->w + x];
+                if (t->planar)
+                    b->in[(i * (t->h + 2 * border) + y + border) * row + x + border] = value;
+                else
+                    b->in[blocked_at(in, i / t->c, i % t->c, y, x)] = value;
+            }
+}
+
+static void free_buffers(struct buffers *b)
+{
+    free(b->plain);
+    free(b->weight);
+    free(b->bias);
+    free(b->in);
+    free(b->residual);
+    free(b->out);
+    free(b->zeros);
+}
+
+/* One output value by definition; *magnitude gets the sum of |products|. */
+static double naive(const struct conv_case *t, const struct buffers *b, int n, int o, int y, int x,
+                    double *magnitude)
+{
+    int in_group = t->c / t->groups, out_group = t->out_channels / t->groups;
+    double sum = (double)b->bias[o];
+    *magnitude = fabs(sum) + 1;
+    for (int i = 0; i < in_group; i++)
+        for (int ky = 0; ky < t->kernel; ky++)
+            for (int kx = 0; kx < t->kernel; kx++) {
+                int iy = y * t->stride - t->pad + ky, ix = x * t->stride - t->pad + kx;
+                if (iy < 0 || iy >= t->h || ix < 0 || ix >= t->w)
+                    continue;
+                int c = o / out_group * in_group + i;
+                double product =
+                    (double)b->plain[((n * t->c + c) * t->h + iy) * t->w + ix] *
+                    (double)b->weight[((o * in_group + i) * t->kernel + ky) * t->kernel + kx];
+                sum += product;
+                *magnitude += fabs(product);
+            }
+    return sum;
+}
+
+static void check_values(const struct conv_case *t, const struct buffers *b, struct shape out,
+                         const char *kernels)
+{
+    for (int n = 0; n < t->n; n++)
+        for (int o = 0; o < out.c; o++)
+            for (int y = 0; y < out.h; y++)
+                for (int x = 0; x < out.w; x++) {
+                    size_t at = blocked_at(out, n, o, y, x);
+                    double magnitude, want = naive(t, b, n, o, y, x, &magnitude);
+                    if (t->residual)
+                        want += (double)b->residual[at];
+                    if (t->relu && want < 0)
+                        want = 0;
+                    cr_assert_float_eq(
+                        (double)b->out[at], want, 1e-6 * magnitude,
+                        "%s: %d×%d×%d×%d -> %d, kernel %d, stride %d, pad %d, groups %d: "
+                        "[%d][%d][%d][%d] is %g, not %g",
+                        kernels, t->n, t->c, t->h, t->w, t->out_channels, t->kernel, t->stride,
+                        t->pad, t->groups, n, o, y, x, (double)b->out[at], want);
+                }
+}
+
+static void check(const struct conv_case *t, struct rn_threads *threads, uint64_t *seed)
+{
+    struct rn_error err;
+    struct shape in = {t->c, t->h, t->w}, out;
+    struct op_spec spec = {.attrs = {.out_channels = t->out_channels,
+                                     .kernel = t->kernel,
+                                     .stride = t->stride,
+                                     .pad = t->pad,
+                                     .groups = t->groups,
+                                     .relu = t->relu},
+                           .in = in,
+                           .in_border = t->planar ? t->pad : OP_BLOCKED};
+    cr_assert_eq(op_conv.infer(&spec.attrs, in, &out, &err), RN_OK, "%s", err.text);
+    struct buffers b;
+    make_buffers(t, in, out, &b, seed);
+    spec.out = out;
+    spec.params = (struct op_params){.weight = b.weight, .bias = b.bias};
+    spec.zeros = b.zeros;
+    for (size_t k = 0; k < kernels_count(); k++) {
+        struct arena arena = {0};
+        void *prepared;
+        spec.kernels = kernels_at(k);
+        cr_assert_eq(op_conv.prepare(&spec, &arena, &prepared, &err), RN_OK, "%s", err.text);
+        struct op_args args = {.in = b.in,
+                               .residual = t->residual ? b.residual : NULL,
+                               .out = b.out,
+                               .n = t->n,
+                               .threads = threads};
+        op_conv.run(prepared, &args);
+        check_values(t, &b, out, spec.kernels->name);
+        arena_done(&arena);
+    }
+    free_buffers(&b);
+}
+
+static struct rn_threads *team(int n)
+{
+    struct rn_threads *threads;
+    struct rn_error err;
+    cr_assert_eq(rn_threads_new(n, &threads, &err), RN_OK, "%s", err.text);
+    return threads;
+}
+
+Test(conv, equals_the_naive_loops_on_the_shapes_that_resnets_have)
+{
+    static const struct conv_case cases[] = {
+        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true},
+        {1, 64, 7, 7, 128, 1, 1, 0, 1, false, true, true},
+        {3, 32, 9, 9, 64, 1, 2, 0, 1, false, false, false},
+        {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true},
+        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true},
+        {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true},
+        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true},  /* ResNeXt, 4 channels a group */
+        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true},   /* 32 channels a group */
+    };
+    struct rn_threads *threads = team(2);
+    uint64_t seed = 11;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(&cases[i], threads, &seed);
+    rn_threads_free(threads);
+}
+
+Test(conv, equals_the_naive_loops_on_a_hundred_odd_shapes)
+{
+    struct rn_threads *threads = team(3);
+    uint64_t seed = 12;
+    for (int i = 0; i < 100; i++) {
+        static const int kernels[] = {1, 2, 3, 5, 7};
+        struct conv_case t = {.n = 1 + random_below(&seed, 3),
+                              .groups = 1 + random_below(&seed, 5),
+                              .kernel = kernels[random_below(&seed, 5)],
+                              .stride = 1 + random_below(&seed, 3),
+                              .residual = random_below(&seed, 2),
+                              .relu = random_below(&seed, 2)};
+        t.c = t.groups * (1 + random_below(&seed, 13));
+        t.out_channels = t.groups * (1 + random_below(&seed, 13));
+        t.pad = random_below(&seed, t.kernel);
+        t.h = t.kernel + random_below(&seed, 9);
+        t.w = t.kernel + random_below(&seed, 9);
+        if (t.groups == 1 && t.c * t.kernel < 200)
+            t.planar = random_below(&seed, 2);
+        check(&t, threads, &seed);
+    }
+    rn_threads_free(threads);
+}
+
+Test(conv, refuses_shapes_that_cannot_be)
+{
+    struct rn_error err;
+    struct shape out;
+    struct op_attrs attrs = {.out_channels = 8, .kernel = 3, .stride = 1, .groups = 1};
+    cr_assert_neq(op_conv.infer(&attrs, (struct shape){8, 2, 5}, &out, &err), RN_OK);
+    attrs.groups = 3;
+    cr_assert_neq(op_conv.infer(&attrs, (struct shape){8, 5, 5}, &out, &err), RN_OK);
+    attrs.groups = 1;
+    attrs.kernel = OP_MAX_KERNEL + 1;
+    cr_assert_neq(op_conv.infer(&attrs, (struct shape){8, 50, 50}, &out, &err), RN_OK);
+}
