@@ -1,0 +1,26 @@
+/* One line per request, to a file or to stderr.
+ *
+ * Loop thread only. A line that cannot be written (full pipe, full disk) is dropped and counted by
+ * log_dropped(); it never holds up or ends the daemon.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_ACCESSLOG_H
+#define RESNETD_SERVER_ACCESSLOG_H
+
+#include "engine/base/status.h"
+
+struct accesslog;
+struct http_exchange;
+
+/* `path` of a file to append to, "-" for stderr, "" for no log (*out is NULL then). RN_IO,
+ * RN_NO_MEMORY. */
+enum rn_status accesslog_open(const char *path, struct accesslog **out, struct rn_error *err)
+    __attribute__((warn_unused_result));
+void accesslog_close(struct accesslog *log);
+
+/* From on_completed. `log` NULL: nothing is written. `model` NULL and n_images 0 where the request
+ * was no classification; max_batch is the largest batch that one of its images ran in. */
+void accesslog_write(struct accesslog *log, const struct http_exchange *exchange,
+                     const char *model, int n_images, int max_batch);
+
+#endif

@@ -1,0 +1,317 @@
+/* The life of a classification as its client sees it: header checked, body handed to the pipeline, answer
+ * written, bill paid.
+ *
+ * Loop thread, except parse(), which the pipeline runs on a worker with the request to itself.
+ * A refusal found at the header goes out at once when a long body would follow; before a short body it
+ * waits for it, so that the connection can be kept.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/api_classify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/accesslog.h"
+#include "server/api_answer.h"
+#include "server/api_body.h"
+#include "server/metrics.h"
+#include "server/pipeline.h"
+#include "server/png.h"
+#include "server/registry.h"
+#include "server/routes.h"
+
+#define LOADING_RETRY_MS 1000
+
+struct classification {
+    const struct api *api;
+    struct http_exchange *exchange;
+    struct registry_model *model; /* referenced, until the request has it */
+    struct request *request;      /* NULL before the pipeline had it */
+    struct api_body body;
+    int expected_ms; /* what a proxy in front will wait, 0 unknown */
+    struct problem refusal;
+};
+
+/* ---- at the header --------------------------------------------------------------------------- */
+
+static void read_query(void *arg, const char *key, const char *value)
+{
+    struct classification *c = arg;
+    if (c->refusal.type == PROBLEM_NONE)
+        (void)api_params_set(&c->body.params, key, value, &c->refusal);
+}
+
+/* Envoy tells how long it will wait for the answer. */
+static bool read_expected_ms(struct classification *c)
+{
+    static const char name[] = "x-envoy-expected-rq-timeout-ms";
+    const char *value = http_header(c->exchange, name);
+    if (!value)
+        return true;
+    errno = 0;
+    char *end;
+    long ms = strtol(value, &end, 10);
+    if (end == value || *end || errno || ms < 1) {
+        problem_parameter(&c->refusal, name, "%s: \"%s\" is not a positive whole number", name,
+                          value);
+        return false;
+    }
+    c->expected_ms = ms < API_PARAMS_MAX_TIMEOUT_MS ? (int)ms : API_PARAMS_MAX_TIMEOUT_MS;
+    return true;
+}
+
+static uint64_t deadline_ns(const struct classification *c)
+{
+    int ms = c->body.params.timeout_ms ? c->body.params.timeout_ms : c->api->timeout_ms;
+    if (c->expected_ms && c->expected_ms < ms)
+        ms = c->expected_ms;
+    return c->exchange->arrived_ns + (uint64_t)ms * 1000000;
+}
+
+/* Takes a reference to the model that the parameters name. */
+static bool find_model(struct classification *c)
+{
+    const char *name = c->body.params.model;
+    struct registry_model *model = registry_ref(c->api->registry, name);
+    if (!model) {
+        problem_set(&c->refusal, PROBLEM_UNKNOWN_MODEL, "no model \"%s\" is loaded", name);
+        return false;
+    }
+    c->model = model;
+    return api_params_check(&c->body.params, model->info->classes, &c->refusal);
+}
+
+static bool accept_header(struct classification *c)
+{
+    http_queries(c->exchange, read_query, c);
+    if (c->refusal.type != PROBLEM_NONE || !read_expected_ms(c))
+        return false;
+    const char *encoding = http_header(c->exchange, "Content-Encoding");
+    if (encoding && encoding[0] && strcasecmp(encoding, "identity") != 0) {
+        problem_set(&c->refusal, PROBLEM_UNSUPPORTED_ENCODING,
+                    "Content-Encoding is \"%.64s\"; send the body as it is", encoding);
+        return false;
+    }
+    if (!c->api->ready && !c->api->draining) {
+        problem_set(&c->refusal, PROBLEM_LOADING, "the self-test has not passed yet");
+        c->refusal.retry_after_ms = LOADING_RETRY_MS;
+        return false;
+    }
+    return find_model(c) &&
+           pipeline_admit(c->api->pipeline, c->model, 1, deadline_ns(c), &c->refusal);
+}
+
+void api_classify_header(const struct api *api, struct http_exchange *exchange)
+{
+    struct classification *c = calloc(1, sizeof *c);
+    if (!c) {
+        struct problem problem;
+        problem_set(&problem, PROBLEM_INTERNAL, "out of memory");
+        http_reply_problem(exchange, &problem);
+        return;
+    }
+    exchange->user = c;
+    c->api = api;
+    c->exchange = exchange;
+    c->body.params = api_params_default;
+    c->body.max_images = api->max_images;
+    if (!accept_header(c) && routes_body_is_long(exchange))
+        http_reply_problem(exchange, &c->refusal);
+}
+
+/* ---- through the pipeline --------------------------------------------------------------------- */
+
+/* On a worker. */
+static void parse(struct request *request)
+{
+    struct classification *c = request->user;
+    if (!api_body_read(&c->body, request, &request->problem))
+        return;
+    request->keep_rgb = c->body.params.debug_input;
+    request->deadline_ns = deadline_ns(c);
+    const struct rn_model_info *info = request->model->info;
+    if (c->body.params.model[0] && strcmp(c->body.params.model, info->name) != 0)
+        problem_set(&request->problem, PROBLEM_UNKNOWN_MODEL, "the body names another model");
+    else
+        (void)api_params_check(&c->body.params, info->classes, &request->problem);
+}
+
+/* Models are the loop's to find, so a body that names another one than the query comes back with
+ * this problem and goes again, its images being read already. True when it went. */
+static bool change_model(struct classification *c)
+{
+    struct request *request = c->request;
+    if (request->problem.type != PROBLEM_UNKNOWN_MODEL || !request->parse)
+        return false;
+    request->parse = NULL;
+    if (!find_model(c)) {
+        request->problem = c->refusal;
+        return false;
+    }
+    registry_unref(request->model);
+    request->model = c->model;
+    c->model = NULL;
+    request->problem = (struct problem){0};
+    pipeline_submit(c->api->pipeline, request);
+    return true;
+}
+
+/* The first image as the network saw it. */
+static void reply_input(struct classification *c)
+{
+    const struct request_image *image = c->request->images;
+    const int *input = c->request->model->info->input;
+    size_t n = 0;
+    char *png = png_encode(image->rgb, input[2], input[1], &n);
+    if (png) {
+        http_reply(c->exchange, 200, "image/png", png, n);
+    } else {
+        problem_set(&c->refusal, PROBLEM_INTERNAL, "out of memory");
+        http_reply_problem(c->exchange, &c->refusal);
+    }
+}
+
+static void reply_answer(struct classification *c)
+{
+    const struct request *request = c->request;
+    int classes = request->model->info->classes;
+    int top_k = c->api->top_k < classes ? c->api->top_k : classes;
+    struct api_answer answer = {
+        .id = c->exchange->id,
+        .request = request,
+        .params = &c->body.params,
+        .shape = c->body.shape,
+        .top_k = c->body.params.has_top_k ? c->body.params.top_k : top_k,
+    };
+    bool worked = api_answer_n_worked(request) > 0;
+    size_t n = 0;
+    char *json = api_answer_json(&answer, &n);
+    if (!json) {
+        problem_set(&c->refusal, PROBLEM_INTERNAL, "out of memory");
+        http_reply_problem(c->exchange, &c->refusal);
+        return;
+    }
+    if (worked) {
+        char timing[256];
+        api_answer_server_timing(&answer, timing, sizeof timing);
+        http_reply_header(c->exchange, "Server-Timing", timing);
+    }
+    http_reply(c->exchange, worked ? 200 : problem_row(PROBLEM_NO_IMAGE_WORKED)->status,
+               worked ? "application/json" : "application/problem+json", json, n);
+}
+
+static void done(struct request *request)
+{
+    struct classification *c = request->user;
+    const struct problem *first = request->n_images ? &request->images[0].problem : NULL;
+    if (atomic_load(&request->cancelled))
+        http_reply(c->exchange, 499, "application/json", NULL, 0); /* nobody is there to read it */
+    else if (change_model(c))
+        return;
+    else if (request->problem.type != PROBLEM_NONE)
+        http_reply_problem(c->exchange, &request->problem);
+    else if (first->type != PROBLEM_NONE && (request->n_images == 1 || request->keep_rgb))
+        http_reply_problem(c->exchange, first);
+    else if (request->keep_rgb)
+        reply_input(c);
+    else
+        reply_answer(c);
+}
+
+/* The request of a body: a raw one is its image; everything else is parsed on a worker. */
+static struct request *make_request(struct classification *c)
+{
+    const struct http_exchange *exchange = c->exchange;
+    const char *type = http_header(exchange, "Content-Type");
+    c->body.content_type = type ? type : "";
+    c->body.bytes = exchange->body;
+    c->body.n_bytes = exchange->body_bytes;
+    bool raw = api_body_form(c->body.content_type, exchange->body, exchange->body_bytes) ==
+               API_FORM_RAW;
+    struct request *request = request_new(raw ? 1 : 0);
+    if (!request)
+        return NULL;
+    if (raw) {
+        request->images[0].bytes = exchange->body;
+        request->images[0].n_bytes = exchange->body_bytes;
+    } else {
+        request->parse = parse;
+    }
+    request->model = c->model;
+    c->model = NULL;
+    request->keep_rgb = c->body.params.debug_input;
+    request->arrived_ns = exchange->arrived_ns;
+    request->received_ns = exchange->received_ns;
+    request->deadline_ns = deadline_ns(c);
+    request->done = done;
+    request->user = c;
+    return request;
+}
+
+void api_classify_request(const struct api *api, struct http_exchange *exchange)
+{
+    struct classification *c = exchange->user;
+    if (c->refusal.type == PROBLEM_NONE && exchange->body_bytes == 0)
+        problem_set(&c->refusal, PROBLEM_EMPTY_BODY, "the body has no bytes");
+    if (c->refusal.type == PROBLEM_NONE && !(c->request = make_request(c)))
+        problem_set(&c->refusal, PROBLEM_INTERNAL, "out of memory");
+    if (c->refusal.type == PROBLEM_NONE)
+        pipeline_submit(api->pipeline, c->request);
+    else
+        http_reply_problem(exchange, &c->refusal);
+}
+
+void api_classify_gone(const struct api *api, struct http_exchange *exchange)
+{
+    struct classification *c = exchange->user;
+    pipeline_cancel(api->pipeline, c->request);
+}
+
+/* ---- the end ---------------------------------------------------------------------------------- */
+
+/* The pipeline counts the images that it took and their stages between the two ends. */
+static void count(const struct classification *c)
+{
+    const struct api *api = c->api;
+    const struct http_exchange *exchange = c->exchange;
+    if (c->refusal.type != PROBLEM_NONE && !c->request) {
+        const struct problem_row *row = problem_row(c->refusal.type);
+        char labels[128];
+        (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"",
+                       row->status < 500 ? "invalid" : "rejected", row->slug);
+        metrics_add(api->metrics, METRIC_IMAGES, labels, 1);
+    }
+    if (exchange->received_ns)
+        metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"receive\"",
+                        (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
+    if (exchange->status != 200 || !c->request)
+        return;
+    for (int i = 0; i < c->request->n_images; i++)
+        if (c->request->images[i].batch_end_ns)
+            metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"respond\"",
+                            (double)(exchange->replied_ns - c->request->images[i].batch_end_ns) /
+                                1e9);
+}
+
+void api_classify_completed(const struct api *api, struct http_exchange *exchange)
+{
+    struct classification *c = exchange->user;
+    const struct request *request = c->request;
+    const struct registry_model *model = request ? request->model : c->model;
+    int max_batch = 0;
+    for (int i = 0; request && i < request->n_images; i++)
+        if (request->images[i].batch_size > max_batch)
+            max_batch = request->images[i].batch_size;
+    count(c);
+    accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL,
+                    request ? request->n_images : 0, max_batch);
+    request_free(c->request);
+    api_body_done(&c->body);
+    if (c->model)
+        registry_unref(c->model);
+    free(c);
+    exchange->user = NULL;
+}

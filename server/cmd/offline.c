@@ -1,0 +1,80 @@
+/* Settings, flags and model for the commands that need no server.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/cmd/offline.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/embedded.h"
+
+void offline_complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)fputs("resnetd: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+}
+
+bool offline_flags(const char *usage, const struct flag *flags, size_t n, int *argc, char **argv,
+                   enum cmd_exit *code)
+{
+    struct flags_error err;
+    for (int i = 0; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
+            continue;
+        (void)printf("usage: resnetd %s\n\n", usage);
+        flags_print_help(flags, n, stdout);
+        *code = CMD_OK;
+        return false;
+    }
+    if (flags_parse(flags, n, argc, argv, &err))
+        return true;
+    offline_complain("%s", err.text);
+    (void)fprintf(stderr, "usage: resnetd %s\n", usage);
+    *code = CMD_USAGE;
+    return false;
+}
+
+enum cmd_exit offline_settings(char **envp, struct config *config)
+{
+    struct config_error err;
+    if (config_load(config, 0, NULL, envp, NULL, &err))
+        return CMD_OK;
+    offline_complain("%s", err.text);
+    return CMD_USAGE;
+}
+
+enum cmd_exit offline_model(const struct config *config, const char *path, int max_batch,
+                            struct rn_model **out)
+{
+    char name[256] = "";
+    struct rn_model_options options = {
+        .labels = config->labels[0] ? config->labels : NULL,
+        .cpu = config->cpu[0] ? config->cpu : NULL,
+        .max_batch = max_batch,
+    };
+    struct rn_error err = {0};
+    enum rn_status status;
+    if (!path[0] && config->model.n > 0)
+        path = config->model.items[0];
+    const char *equal = strchr(path, '=');
+    if (equal && !memchr(path, '/', (size_t)(equal - path)) &&
+        (size_t)(equal - path) < sizeof name) {
+        memcpy(name, path, (size_t)(equal - path));
+        options.name = name;
+        path = equal + 1;
+    }
+    if (path[0])
+        status = rn_model_open(path, &options, out, &err);
+    else
+        status = rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),
+                                      "embedded model", &options, out, &err);
+    if (status == RN_OK)
+        return CMD_OK;
+    offline_complain("%s", err.text[0] ? err.text : rn_status_text(status));
+    return CMD_MODEL;
+}

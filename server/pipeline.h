@@ -1,0 +1,49 @@
+/* The life of a request: admit -> parse -> decode -> batch -> infer -> done. READ THIS FIRST.
+ *
+ * All functions run on the loop thread. Work goes to libuv's pool and comes back to the loop, so
+ * there is no lock: a worker touches only the image or the batch that it was handed.
+ *
+ * The pipeline counts every image that it took in the metrics, from decode to inference; a request
+ * that fails as a whole is its handler's to count.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_PIPELINE_H
+#define RESNETD_SERVER_PIPELINE_H
+
+#include "server/request.h"
+
+struct uv_loop_s;
+struct metrics;
+struct pipeline;
+
+struct pipeline_options {
+    int decode_workers;     /* decodes in flight; the uv pool has two threads more */
+    int queue_limit;        /* images admitted and not yet in a batch */
+    int batch_window_ms;    /* longest wait for company while other images are being decoded */
+    struct rn_image_limits limits;
+};
+
+struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_options *options,
+                              struct metrics *metrics); /* NULL when out of memory */
+/* Only when nothing is in flight. */
+void pipeline_free(struct pipeline *pipeline);
+
+/* Would a request of `n_images` with this deadline be taken now? Sets `problem` (queue-full,
+ * deadline-unmeetable with predicted_ms, deadline_ms, queue_depth and Retry-After) if not. Asked
+ * at header time and by pipeline_submit. */
+bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
+                    uint64_t deadline_ns, struct problem *problem);
+
+/* Takes the request until its done() has been called, possibly from inside this call (refused). */
+void pipeline_submit(struct pipeline *pipeline, struct request *request);
+
+/* The client left: work not yet started is dropped; done() still comes, once. */
+void pipeline_cancel(struct pipeline *pipeline, struct request *request);
+
+/* Requests taken and not yet done. */
+size_t pipeline_in_flight(const struct pipeline *pipeline);
+size_t pipeline_queued_images(const struct pipeline *pipeline);
+/* What an image arriving now would wait before its batch runs. */
+double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct registry_model *model);
+
+#endif

@@ -1,0 +1,142 @@
+/* The loaded models: a short list, since a server has few; references decide when one goes.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/registry.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "server/batcher.h"
+
+struct registry {
+    struct registry_model *first, **last;
+};
+
+static void model_free(struct registry_model *model)
+{
+    rn_session_free(model->session);
+    batcher_free(model->batcher);
+    free(model->logits);
+    rn_model_free(model->model);
+    free(model);
+}
+
+/* One run of one image with every value `value`; false when the scores are no distribution. */
+static bool try_image(struct registry_model *model, float *tensor, size_t n_values, float value)
+{
+    for (size_t i = 0; i < n_values; i++)
+        tensor[i] = value;
+    const float *input = tensor;
+    rn_session_run(model->session, &input, 1, model->logits);
+    rn_softmax(model->logits, model->info->classes, model->logits);
+    double sum = 0;
+    for (int i = 0; i < model->info->classes; i++)
+        sum += (double)model->logits[i];
+    return isfinite(sum) && fabs(sum - 1) < 1e-3;
+}
+
+struct registry *registry_new(void)
+{
+    struct registry *registry = calloc(1, sizeof *registry);
+    if (registry)
+        registry->last = &registry->first;
+    return registry;
+}
+
+void registry_free(struct registry *registry)
+{
+    if (!registry)
+        return;
+    while (registry->first) {
+        struct registry_model *model = registry->first;
+        registry->first = model->next;
+        registry_unref(model);
+    }
+    free(registry);
+}
+
+enum rn_status registry_add(struct registry *registry, struct rn_model *model,
+                            struct rn_threads *threads, struct rn_error *err)
+{
+    const struct rn_model_info *info = rn_model_info(model);
+    enum rn_status status = RN_NO_MEMORY;
+    size_t n_logits = 0;
+    struct registry_model *entry = calloc(1, sizeof *entry);
+    if (!entry) {
+        rn_model_free(model);
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
+    }
+    entry->model = model;
+    entry->info = info;
+    entry->refs = 1;
+    for (const struct registry_model *other = registry->first; other; other = other->next) {
+        if (strcmp(other->info->name, info->name) == 0) {
+            status = rn_fail(err, RN_BAD_ARGUMENT,
+                             "two models are called \"%s\"; give one a name as NAME=PATH",
+                             info->name);
+            goto fail;
+        }
+    }
+    status = rn_session_new(model, threads, &entry->session, err);
+    if (status != RN_OK)
+        goto fail;
+    status = size_mul((size_t)info->max_batch, (size_t)info->classes, &n_logits);
+    if (status == RN_OK) {
+        entry->batcher = batcher_new(info->max_batch);
+        entry->logits = calloc(n_logits, sizeof *entry->logits);
+    }
+    if (!entry->batcher || !entry->logits) {
+        status = rn_fail(err, RN_NO_MEMORY, "model %s: out of memory", info->name);
+        goto fail;
+    }
+    *registry->last = entry;
+    registry->last = &entry->next;
+    return RN_OK;
+fail:
+    model_free(entry);
+    return status;
+}
+
+enum rn_status registry_self_test(struct registry_model *model, struct rn_error *err)
+{
+    const int *input = model->info->input;
+    const size_t n_values = (size_t)input[0] * (size_t)input[1] * (size_t)input[2];
+    float *tensor = calloc(n_values, sizeof *tensor);
+    if (!tensor)
+        return rn_fail(err, RN_NO_MEMORY, "model %s: out of memory", model->info->name);
+    bool good = try_image(model, tensor, n_values, 0.0f);
+    const uint64_t start_ns = uv_hrtime(); /* the first run also pays for cold memory */
+    good = try_image(model, tensor, n_values, 1.0f) && good;
+    batcher_learn(model->batcher, 1, uv_hrtime() - start_ns);
+    free(tensor);
+    if (!good)
+        return rn_fail(err, RN_BAD_MODEL,
+                       "model %s: the self-test's scores are not finite or do not sum to 1",
+                       model->info->name);
+    model->self_tested = true;
+    return RN_OK;
+}
+
+struct registry_model *registry_ref(struct registry *registry, const char *name)
+{
+    struct registry_model *model = registry->first;
+    if (name && name[0] != '\0')
+        while (model && strcmp(model->info->name, name) != 0)
+            model = model->next;
+    if (model)
+        model->refs++;
+    return model;
+}
+
+void registry_unref(struct registry_model *model)
+{
+    if (--model->refs == 0)
+        model_free(model);
+}
+
+struct registry_model *registry_first(struct registry *registry)
+{
+    return registry->first;
+}

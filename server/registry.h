@@ -1,0 +1,51 @@
+/* The loaded models by name, counted by reference.
+ *
+ * One thread at a time: cmd/serve.c builds a registry on a worker and hands it to the loop, whose
+ * it then is. A model's batcher and session live here, beside it, so that everything a model
+ * owns goes with its last reference.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_REGISTRY_H
+#define RESNETD_SERVER_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/engine.h"
+
+struct batcher;
+struct registry;
+
+struct registry_model {
+    struct registry_model *next;
+    struct rn_model *model;
+    struct rn_session *session;
+    const struct rn_model_info *info;
+    struct batcher *batcher;
+    float *logits; /* [max_batch][classes], of the batch that runs */
+    int refs;
+    struct registry_model *next_busy; /* the pipeline's list of models with work */
+    bool self_tested; /* one inference ran and its scores are finite and sum to 1 */
+};
+
+struct registry *registry_new(void); /* NULL when out of memory */
+void registry_free(struct registry *registry);
+
+/* Adds an opened model under its info's name (takes it, also on failure) and builds its session
+ * and batcher. RN_BAD_ARGUMENT when the name is taken, RN_NO_MEMORY. */
+enum rn_status registry_add(struct registry *registry, struct rn_model *model,
+                            struct rn_threads *threads, struct rn_error *err)
+    __attribute__((warn_unused_result));
+
+/* Runs an image of zeros and one of ones: both must give finite scores that sum to 1. Sets
+ * self_tested and teaches the batcher what a run costs. RN_BAD_MODEL, RN_NO_MEMORY. */
+enum rn_status registry_self_test(struct registry_model *model, struct rn_error *err)
+    __attribute__((warn_unused_result));
+
+/* By name; NULL or "" gives the first one. NULL when there is none. Adds a reference. */
+struct registry_model *registry_ref(struct registry *registry, const char *name);
+void registry_unref(struct registry_model *model);
+/* In the order of adding, borrowed; follow ->next. */
+struct registry_model *registry_first(struct registry *registry);
+
+#endif

@@ -1,0 +1,81 @@
+/* A classification: one exchange, one or more images, their states and time stamps.
+ *
+ * The loop owns a request; while an image is being decoded or is in a running batch its worker
+ * has that image (and only it) until the after-callback. All times are monotonic nanoseconds
+ * (uv_hrtime), 0 = not yet.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_REQUEST_H
+#define RESNETD_SERVER_REQUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "server/problem.h"
+
+struct registry_model;
+struct request;
+
+enum request_state {
+    REQUEST_WAITING,   /* for a decode worker */
+    REQUEST_DECODING,  /* on a worker */
+    REQUEST_QUEUED,    /* in the batcher */
+    REQUEST_RUNNING,   /* in a batch */
+    REQUEST_FINISHED,  /* scores or problem are set */
+};
+
+/* One image of a request. */
+struct request_image {
+    struct request *request;
+    struct request_image *next; /* in the decode queue or the batcher */
+    enum request_state state;
+    const char *name;           /* file name from the form, else ""; owned by the request */
+    const uint8_t *bytes;       /* the file; borrowed from the exchange's body or from `owned` */
+    size_t n_bytes;
+    uint8_t *owned;             /* decoded base64, else NULL */
+    struct rn_image_info info;  /* valid once has_info */
+    bool has_info;
+    float *tensor;              /* [3][h][w] */
+    uint8_t *rgb;               /* [h][w][3] that the network saw, kept when request->keep_rgb */
+    float *logits;              /* [classes] */
+    int batch_size;             /* of the batch it ran in */
+    struct problem problem;     /* type PROBLEM_NONE when it worked */
+    uint64_t decode_start_ns, decode_end_ns, preprocess_end_ns, batch_start_ns, batch_end_ns;
+};
+
+struct request {
+    struct registry_model *model; /* referenced; released by request_free */
+    struct request_image *images; /* [n_images]; set before submit or by parse */
+    int n_images, n_finished;
+    bool keep_rgb;
+    atomic_bool cancelled;        /* the client left: what has not started will not */
+    uint64_t arrived_ns, received_ns, deadline_ns;
+    struct problem problem;       /* of the request as a whole (parse failed, refused) */
+    /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets
+     * `problem` on failure. NULL when images are set already. */
+    void (*parse)(struct request *request);
+    /* On the loop, once: every image is finished, or `problem` is set. */
+    void (*done)(struct request *request);
+    void *user;                   /* the handler's: its exchange and parameters */
+    /* The pipeline's: its queue of requests that still want a worker. */
+    struct request *next;
+    int n_started; /* images handed to a worker */
+    bool parsing;  /* on a worker now */
+};
+
+/* Zeroed, with n images (0: parse will add them by request_images). NULL when out of memory. */
+struct request *request_new(int n_images);
+/* Allocates the images of a request that has none. RN_NO_MEMORY. */
+enum rn_status request_images(struct request *request, int n_images)
+    __attribute__((warn_unused_result));
+/* The two problems of time. Late: the deadline passed in `stage` ("receive", "decode", "queue",
+ * "inference"). Unmeetable: the rest would take predicted_ns where the deadline leaves left_ns. */
+void request_late(struct problem *problem, const char *stage);
+void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t left_ns);
+/* Frees the images' buffers and the request; releases the model; NULL allowed. */
+void request_free(struct request *request);
+
+#endif

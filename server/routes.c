@@ -1,0 +1,184 @@
+/* The table of paths, and what holds for all of them: 404, 405 with Allow, OPTIONS, CORS, the
+ * metrics and the access log of what is no classification.
+ *
+ * Loop thread. A path is one row. HEAD is answered as GET is; http.c leaves the body out.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/routes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/accesslog.h"
+#include "server/api_admin.h"
+#include "server/api_classify.h"
+#include "server/metrics.h"
+
+#define LONG_BODY_BYTES 65536 /* what is shorter is read even when it is refused */
+
+typedef void (*handle_fn)(const struct api *api, struct http_exchange *exchange);
+
+struct route {
+    const char *path;  /* ends in '/': and one more segment */
+    const char *label; /* of metrics */
+    const char *methods[2];
+    const char *allow;
+    handle_fn request;                  /* must be there and must reply, now or later */
+    handle_fn header, gone, completed; /* of a handler that keeps exchange->user, else NULL */
+};
+
+#define UPLOAD {"POST", "PUT"}, "POST, PUT, OPTIONS"
+#define READ {"GET", "HEAD"}, "GET, HEAD, OPTIONS"
+
+static const struct route routes[] = {
+    {"/classify", "/classify", UPLOAD, api_classify_request, api_classify_header,
+     api_classify_gone, api_classify_completed},
+    {"/", "/", READ, api_admin_index, NULL, NULL, NULL},
+    {"/livez", "/livez", READ, api_admin_livez, NULL, NULL, NULL},
+    {"/readyz", "/readyz", READ, api_admin_readyz, NULL, NULL, NULL},
+    {"/healthz", "/healthz", READ, api_admin_readyz, NULL, NULL, NULL},
+    {"/ping", "/ping", READ, api_admin_readyz, NULL, NULL, NULL},
+    {"/metrics", "/metrics", READ, api_admin_metrics, NULL, NULL, NULL},
+    {"/models", "/models", READ, api_admin_models, NULL, NULL, NULL},
+    {"/problems", "/problems", READ, api_admin_problems, NULL, NULL, NULL},
+    {"/problems/", "/problems/{slug}", READ, api_admin_problem, NULL, NULL, NULL},
+};
+
+static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"};
+
+static bool matches(const struct route *route, const char *path)
+{
+    size_t n = strlen(route->path);
+    if (n > 1 && route->path[n - 1] == '/')
+        return strncmp(path, route->path, n) == 0 && path[n] && !strchr(path + n, '/');
+    return strcmp(path, route->path) == 0;
+}
+
+static const struct route *find(const char *path)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+        if (matches(&routes[i], path))
+            return &routes[i];
+    return NULL;
+}
+
+static bool takes(const struct route *route, const char *method)
+{
+    return strcmp(route->methods[0], method) == 0 || strcmp(route->methods[1], method) == 0;
+}
+
+bool routes_body_is_long(const struct http_exchange *exchange)
+{
+    return exchange->declared_bytes > LONG_BODY_BYTES ||
+           http_header(exchange, "Transfer-Encoding") != NULL;
+}
+
+/* ---- what has no handler ------------------------------------------------------------------- */
+
+/* Reading from a page of another origin is allowed by these (Fetch standard, CORS protocol). */
+static void allow_origin(const struct api *api, struct http_exchange *exchange)
+{
+    if (!api->cors_origin[0])
+        return;
+    http_reply_header(exchange, "Access-Control-Allow-Origin", api->cors_origin);
+    http_reply_header(exchange, "Access-Control-Expose-Headers",
+                      "X-Request-Id, Server-Timing, Retry-After");
+    http_reply_header(exchange, "Timing-Allow-Origin", api->cors_origin);
+    http_reply_header(exchange, "Vary", "Origin");
+}
+
+static void reply_options(const struct api *api, struct http_exchange *exchange,
+                          const struct route *route)
+{
+    http_reply_header(exchange, "Allow", route->allow);
+    if (api->cors_origin[0]) {
+        http_reply_header(exchange, "Access-Control-Allow-Methods", route->allow);
+        http_reply_header(exchange, "Access-Control-Allow-Headers",
+                          "Content-Type, X-Request-Id, traceparent");
+        http_reply_header(exchange, "Access-Control-Max-Age", "86400");
+    }
+    http_reply(exchange, 204, NULL, NULL, 0);
+}
+
+static void refuse(struct http_exchange *exchange, const struct route *route)
+{
+    struct problem problem;
+    if (route) {
+        http_reply_header(exchange, "Allow", route->allow);
+        problem_set(&problem, PROBLEM_METHOD_NOT_ALLOWED, "%s does not take %.16s but %s",
+                    route->label, exchange->method, route->allow);
+    } else {
+        problem_set(&problem, PROBLEM_NOT_FOUND, "there is nothing at %.128s", exchange->path);
+    }
+    http_reply_problem(exchange, &problem);
+}
+
+/* ---- the handlers for http_open -------------------------------------------------------------- */
+
+static void on_header(void *context, struct http_exchange *exchange)
+{
+    const struct api *api = context;
+    const struct route *route = find(exchange->path);
+    allow_origin(api, exchange);
+    if (!route || !takes(route, exchange->method)) {
+        if (routes_body_is_long(exchange))
+            refuse(exchange, route);
+    } else if (route->header) {
+        route->header(api, exchange);
+    }
+}
+
+static void on_request(void *context, struct http_exchange *exchange)
+{
+    const struct api *api = context;
+    const struct route *route = find(exchange->path);
+    if (route && strcmp(exchange->method, "OPTIONS") == 0)
+        reply_options(api, exchange, route);
+    else if (!route || !takes(route, exchange->method))
+        refuse(exchange, route);
+    else
+        route->request(api, exchange);
+}
+
+/* Only who answers later can find the client gone, and that one keeps exchange->user. */
+static void on_gone(void *context, struct http_exchange *exchange)
+{
+    find(exchange->path)->gone(context, exchange);
+}
+
+static void count(const struct api *api, const struct http_exchange *exchange,
+                  const struct route *route)
+{
+    const char *method = "other";
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        if (strcmp(methods[i], exchange->method) == 0)
+            method = methods[i];
+    const char *path = route ? route->label : "other";
+    char labels[128];
+    (void)snprintf(labels, sizeof labels, "path=\"%s\",method=\"%s\",code=\"%d\"", path, method,
+                   exchange->status);
+    metrics_add(api->metrics, METRIC_HTTP_REQUESTS, labels, 1);
+    if (exchange->replied_ns) {
+        (void)snprintf(labels, sizeof labels, "path=\"%s\",code=\"%d\"", path, exchange->status);
+        metrics_observe(api->metrics, METRIC_HTTP_DURATION, labels,
+                        (double)(exchange->replied_ns - exchange->arrived_ns) / 1e9);
+    }
+}
+
+static void on_completed(void *context, struct http_exchange *exchange)
+{
+    const struct api *api = context;
+    const struct route *route = find(exchange->path);
+    count(api, exchange, route);
+    if (exchange->user)
+        route->completed(api, exchange);
+    else
+        accesslog_write(api->accesslog, exchange, NULL, 0, 0);
+}
+
+const struct http_handlers routes_handlers = {
+    .on_header = on_header,
+    .on_request = on_request,
+    .on_gone = on_gone,
+    .on_completed = on_completed,
+};

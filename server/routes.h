@@ -1,0 +1,40 @@
+/* Which handler answers which method and path; CORS, 404, 405; and what handlers share.
+ *
+ * Loop thread only. A path is a row in routes.c.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_ROUTES_H
+#define RESNETD_SERVER_ROUTES_H
+
+#include <stdbool.h>
+
+#include "server/http.h"
+
+struct pipeline;
+struct registry;
+struct metrics;
+struct accesslog;
+
+/* What every handler may use. Owned by cmd/serve.c, outlives every exchange. */
+struct api {
+    struct pipeline *pipeline;
+    struct registry *registry;
+    struct metrics *metrics;
+    struct accesslog *accesslog; /* NULL: no access log */
+    int top_k;                   /* default of the query parameter */
+    int timeout_ms;              /* default deadline of a request */
+    int max_images;              /* in one request */
+    const char *cors_origin;     /* "" = no CORS headers, "*" or one origin */
+    bool ready, draining;
+    /* The present value of a setting as text ("10485760"), for /problems; NULL if unknown. */
+    const char *(*setting)(void *context, const char *key);
+    void *setting_context;
+};
+
+/* The handlers for http_open; context is the struct api. */
+extern const struct http_handlers routes_handlers;
+
+/* At the header: so much is to come that a refusal should not wait for it. */
+bool routes_body_is_long(const struct http_exchange *exchange);
+
+#endif

@@ -1,0 +1,182 @@
+/* As many jobs as workers, allocated once; a request stays at the head of the queue until the last
+ * of its images has been handed out.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/workers.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#include "server/batcher.h"
+#include "server/decode.h"
+#include "server/metrics.h"
+#include "server/registry.h"
+#include "server/request.h"
+
+#define MEAN_WEIGHT 0.125 /* of a new image in the running mean */
+#define OUTLIER 4         /* an image counts at most this many times the mean */
+
+struct job {
+    uv_work_t work;
+    struct workers *workers;
+    struct job *next; /* free ones */
+    struct request *request;
+    struct request_image *image; /* NULL: the request is parsed */
+    struct decode_bounds bounds;
+};
+
+struct workers {
+    uv_loop_t *loop;
+    struct rn_image_limits limits;
+    struct metrics *metrics;
+    struct workers_handlers handlers;
+    int n_workers;
+    struct job *jobs, *free_jobs;
+    struct request *first, **last;
+    double mean_ns, fastest_pixel_ns; /* of an image, of a pixel; 0: nothing known */
+};
+
+static void parse_work(uv_work_t *work)
+{
+    struct job *job = work->data;
+    if (!atomic_load(&job->request->cancelled))
+        job->request->parse(job->request);
+}
+
+static void decode_work(uv_work_t *work)
+{
+    struct job *job = work->data;
+    if (!atomic_load(&job->request->cancelled))
+        (void)decode_image(job->image, &job->workers->limits, &job->bounds);
+}
+
+static void free_job(struct job *job)
+{
+    job->next = job->workers->free_jobs;
+    job->workers->free_jobs = job;
+}
+
+/* The status of after-callbacks is libuv's: it could only be UV_ECANCELED, which we never ask for. */
+static void parse_done(uv_work_t *work, int status)
+{
+    struct job *job = work->data;
+    const struct workers *workers = job->workers;
+    (void)status;
+    free_job(job);
+    job->request->parsing = false;
+    workers->handlers.parsed(workers->handlers.context, job->request);
+}
+
+static void learn(struct workers *workers, const struct request_image *image)
+{
+    double ns = (double)(image->preprocess_end_ns - image->decode_start_ns);
+    const double pixel_ns = ns / ((double)image->info.width * image->info.height);
+    metrics_add(workers->metrics, METRIC_DECODE_BUSY, "", ns / 1e9);
+    metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"decode\"",
+                         image->decode_start_ns, image->decode_end_ns);
+    metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"preprocess\"",
+                         image->decode_end_ns, image->preprocess_end_ns);
+    if (workers->fastest_pixel_ns <= 0 || pixel_ns < workers->fastest_pixel_ns)
+        workers->fastest_pixel_ns = pixel_ns;
+    if (workers->mean_ns <= 0)
+        workers->mean_ns = ns;
+    if (ns > OUTLIER * workers->mean_ns)
+        ns = OUTLIER * workers->mean_ns;
+    workers->mean_ns += MEAN_WEIGHT * (ns - workers->mean_ns);
+}
+
+static void decode_done(uv_work_t *work, int status)
+{
+    struct job *job = work->data;
+    struct workers *workers = job->workers;
+    (void)status;
+    free_job(job);
+    if (job->image->preprocess_end_ns != 0)
+        learn(workers, job->image);
+    workers->handlers.decoded(workers->handlers.context, job->image);
+}
+
+struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
+                            const struct rn_image_limits *limits, struct metrics *metrics,
+                            const struct workers_handlers *handlers)
+{
+    struct workers *workers = calloc(1, sizeof *workers);
+    if (!workers)
+        return NULL;
+    workers->jobs = calloc((size_t)n_workers, sizeof *workers->jobs);
+    if (!workers->jobs) {
+        free(workers);
+        return NULL;
+    }
+    workers->loop = loop;
+    workers->limits = *limits;
+    workers->metrics = metrics;
+    workers->handlers = *handlers;
+    workers->n_workers = n_workers;
+    workers->last = &workers->first;
+    for (int i = 0; i < n_workers; i++) {
+        workers->jobs[i].work.data = &workers->jobs[i];
+        workers->jobs[i].workers = workers;
+        free_job(&workers->jobs[i]);
+    }
+    return workers;
+}
+
+void workers_free(struct workers *workers)
+{
+    if (!workers)
+        return;
+    free(workers->jobs);
+    free(workers);
+}
+
+void workers_add(struct workers *workers, struct request *request, bool first)
+{
+    struct request **link = first ? &workers->first : workers->last;
+    request->next = *link;
+    *link = request;
+    if (!request->next)
+        workers->last = &request->next;
+}
+
+bool workers_remove(struct workers *workers, const struct request *request)
+{
+    struct request **link = &workers->first;
+    while (*link && *link != request)
+        link = &(*link)->next;
+    if (!*link)
+        return false;
+    *link = request->next;
+    if (!*link)
+        workers->last = link;
+    return true;
+}
+
+void workers_start(struct workers *workers)
+{
+    while (workers->first && workers->free_jobs) {
+        struct request *request = workers->first;
+        struct job *job = workers->free_jobs;
+        workers->free_jobs = job->next;
+        job->request = request;
+        if (!request->images) {
+            request->parsing = true;
+            job->image = NULL;
+            (void)workers_remove(workers, request);
+            (void)uv_queue_work(workers->loop, &job->work, parse_work, parse_done);
+            continue;
+        }
+        job->image = &request->images[request->n_started++];
+        job->image->state = REQUEST_DECODING;
+        job->bounds.pixel_ns = workers->fastest_pixel_ns;
+        job->bounds.run_ns = batcher_fastest_ns(request->model->batcher, 1);
+        if (request->n_started == request->n_images)
+            (void)workers_remove(workers, request);
+        (void)uv_queue_work(workers->loop, &job->work, decode_work, decode_done);
+    }
+}
+
+uint64_t workers_cost_ns(const struct workers *workers, int n)
+{
+    return (uint64_t)(workers->mean_ns * n / workers->n_workers);
+}

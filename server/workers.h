@@ -1,0 +1,43 @@
+/* Requests that want a decode worker: first in, first out, in front of libuv's pool.
+ *
+ * Loop thread. libuv's own queue knows no limit, no order and no way out, so work is handed to it
+ * only when a worker is free; the pool has more threads than that, for batches. A worker touches
+ * only the request that it parses or the image that it decodes, until the handler has it back.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_WORKERS_H
+#define RESNETD_SERVER_WORKERS_H
+
+#include <stdbool.h>
+
+#include "engine/engine.h"
+
+struct uv_loop_s;
+struct metrics;
+struct request;
+struct request_image;
+struct workers;
+
+struct workers_handlers {
+    void (*parsed)(void *context, struct request *request);
+    void (*decoded)(void *context, struct request_image *image);
+    void *context;
+};
+
+struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
+                            const struct rn_image_limits *limits, struct metrics *metrics,
+                            const struct workers_handlers *handlers); /* NULL: out of memory */
+/* Only when nothing is in flight. */
+void workers_free(struct workers *workers);
+
+/* The request's parse() (if it has no images yet) or its images are done in turn; `first`: before
+ * all others. */
+void workers_add(struct workers *workers, struct request *request, bool first);
+/* Takes back a request that has work not yet started; false when it had none. */
+bool workers_remove(struct workers *workers, const struct request *request);
+/* Hands out work while workers are free. After every add and in every handler's wake. */
+void workers_start(struct workers *workers);
+/* What n images would take from now on, by the mean of the past. */
+uint64_t workers_cost_ns(const struct workers *workers, int n);
+
+#endif

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs the Debian packages that building (build) or testing (test) needs and that are missing.
+#   tests/deps.sh build|test
+# Says one line; changes nothing when all are there. apt-get runs as root or through sudo.
+# SPDX-License-Identifier: MIT
+set -eu
+
+build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libuv1-dev libstb-dev
+       libjpeg62-turbo-dev nettle-dev"
+tests="libcriterion-dev libcurl4-openssl-dev curl"
+
+case "${1:-}" in
+build) wanted=$build ;;
+test) wanted="$build $tests" ;;
+*)
+    echo "usage: $0 build|test" >&2
+    exit 2
+    ;;
+esac
+
+missing=
+for package in $wanted; do
+    case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)" in
+    "install ok installed") ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+if [ -z "$missing" ]; then
+    echo "packages: all there"
+    exit 0
+fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "missing, and there is no apt-get to install them:$missing" >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "missing; as root, run: apt-get install$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+
+echo "packages: installing$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086
+if ! { $as_root apt-get update &&
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+} >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "apt-get failed; install by hand:$missing" >&2
+    exit 1
+fi
