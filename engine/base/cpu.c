@@ -118,7 +118,7 @@ int cpu_cores(const char *root)
         controllers++;
         *group++ = '\0';
         if (strcmp(group, "/") == 0)
-            group = "";
+            *group = '\0';
         if (*controllers == '\0') {
             cores = walk_quota(root, "sys/fs/cgroup", group, true, cores);
         } else if (has_cpu(controllers)) {
