@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that building (build) or testing (test) needs and that are missing.
-#   tests/deps.sh build|test
+# Installs the Debian packages that are missing for building (build), for the tests as well (test),
+# for lint and load runs as well (ci).
+#   tests/deps.sh build|test|ci
 # Says one line; changes nothing when all are there. apt-get runs as root or through sudo.
 # SPDX-License-Identifier: MIT
 set -eu
@@ -8,12 +9,14 @@ set -eu
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libuv1-dev libstb-dev
        libjpeg62-turbo-dev nettle-dev"
 tests="libcriterion-dev libcurl4-openssl-dev curl"
+tools="binutils clang-format wrk"
 
 case "${1:-}" in
 build) wanted=$build ;;
 test) wanted="$build $tests" ;;
+ci) wanted="$build $tests $tools" ;;
 *)
-    echo "usage: $0 build|test" >&2
+    echo "usage: $0 build|test|ci" >&2
     exit 2
     ;;
 esac
