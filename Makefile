@@ -71,7 +71,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help run deps test-deps test run-tests lint check load bench format install clean libs
+.PHONY: race all help run deps test-deps test run-tests lint check load bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
 
@@ -95,6 +95,10 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory run-tests
 run-tests: $(B)/run_tests $(B)/resnetd
 	$(Q)RESNETD_BINARY=$(B)/resnetd $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
+
+## make race       threads under ThreadSanitizer: the engine, and the real server under load
+race:
+	$(Q)$(MAKE) --no-print-directory SAN=thread run-race
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)
@@ -131,6 +135,15 @@ clean:
 $(B)/resnetd: $(OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# For SAN=thread, which Criterion does not go with: a plain program, and the real server.
+$(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: run-race
+run-race: $(B)/engine_race $(B)/resnetd
+	$(Q)$(B)/engine_race
+	$(Q)tests/race.sh $(B)/resnetd
 
 # tests/support_alloc.c counts what our own objects allocate.
 WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc

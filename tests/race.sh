@@ -1,0 +1,53 @@
+#!/bin/bash
+# The real server, built with ThreadSanitizer, under parallel uploads of every kind, ended by
+# SIGTERM in the middle: tests/race.sh BINARY. Fails on any report and on any answer that is lost.
+# SPDX-License-Identifier: MIT
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+binary=$1
+dir=$(mktemp -d)
+trap 'kill -9 $server 2>/dev/null; rm -rf "$dir"' EXIT
+
+TSAN_OPTIONS="halt_on_error=0 exitcode=66" "$binary" serve --listen "unix:$dir/socket" \
+    --access-log "$dir/access" --decode-workers 3 --threads 2 2>"$dir/log" &
+server=$!
+for _ in $(seq 300); do
+    curl -s --unix-socket "$dir/socket" http://x/readyz | grep -q '"ready":true' && break
+    sleep 0.1
+done
+
+post() {
+    for image in tests/golden/images/*.jpg tests/golden/images/*.png README.md; do
+        curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
+            -T "$image" "http://x/classify?top_k=1"
+        curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
+            -F "a=@$image" -F "b=@$image" http://x/classify
+        curl -s -o /dev/null -m 0.01 --unix-socket "$dir/socket" -T "$image" http://x/classify
+        curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" http://x/metrics
+    done >>"$dir/codes.$1"
+}
+clients=()
+for i in 1 2 3 4 5 6; do
+    post "$i" &
+    clients+=($!)
+done
+wait "${clients[@]}"
+
+curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
+    -T tests/golden/images/baseline-420.jpg http://x/classify >"$dir/last" &
+last=$!
+sleep 0.05
+kill -TERM $server
+wait $last
+wait $server
+status=$?
+
+sort "$dir"/codes.* | uniq -c
+unexpected=$(cat "$dir"/codes.* | grep -cvE '^(200|415|422)$')
+grep -A 20 'ThreadSanitizer' "$dir/log" && status=66
+if [[ $status -ne 0 || $unexpected -ne 0 ]]; then
+    echo "race: exit status $status, $unexpected unexpected answers" >&2
+    tail -20 "$dir/log" >&2
+    exit 1
+fi
+echo "race: no report"
