@@ -27,8 +27,9 @@ PKGS := libmicrohttpd jansson libuv nettle
 
 # Only the libjpeg API is used, but it must be libjpeg-turbo's.
 ifndef JPEG
-JPEG := $(shell $(CC) $$(pkg-config --cflags libjpeg) -E -dM -include stdio.h -include jpeglib.h \
-	-x c /dev/null 2>/dev/null | grep -q LIBJPEG_TURBO_VERSION && echo turbo || echo stb)
+JPEG := $(shell $(CC) $$(pkg-config --cflags libjpeg 2>/dev/null) -E -dM -include stdio.h \
+	-include jpeglib.h -x c /dev/null 2>/dev/null | grep -q LIBJPEG_TURBO_VERSION && \
+	echo turbo || echo stb)
 endif
 JPEG_LIB := $(if $(filter turbo,$(JPEG)),libjpeg)
 
@@ -50,6 +51,7 @@ ENGINE_SRC += $(ISAS:%=engine/kernel/isa_%.c)
 OBJ      := $(ENGINE_SRC:%.c=$(B)/%.o) $(SERVER_SRC:%.c=$(B)/%.o)
 LIB_OBJ  := $(filter-out $(B)/server/main.o,$(OBJ))
 TEST_OBJ := $(TEST_SRC:%.c=$(B)/%.o)
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 ISA_OBJ  := $(ISAS:%=$(B)/engine/kernel/isa_%.o)
 
 # ---- flags -------------------------------------------------------------------------------------
@@ -61,6 +63,7 @@ HARD := -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURC
 SANF_address   := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANF_undefined := -fsanitize=undefined -fno-sanitize-recover=all
 SANF_thread    := -fsanitize=thread
+SANF_fuzzer    := $(SANF_address) -fsanitize=fuzzer-no-link
 SANF := $(SANF_$(SAN))
 ALL_CFLAGS := -std=c17 $(CFLAGS) -fno-omit-frame-pointer -I. $(DEFS) $(WARN) $(HARD) $(SANF) \
               $(shell pkg-config --cflags $(PKGS) $(JPEG_LIB) 2>/dev/null)
@@ -71,7 +74,8 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: race all help run deps test-deps test run-tests lint check load bench format install clean libs
+.PHONY: all help run deps test-deps test run-tests race run-race fuzz run-fuzz lint check load \
+	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
 
@@ -99,6 +103,15 @@ run-tests: $(B)/run_tests $(B)/resnetd
 ## make race       threads under ThreadSanitizer: the engine, and the real server under load
 race:
 	$(Q)$(MAKE) --no-print-directory SAN=thread run-race
+run-race: $(B)/engine_race $(B)/resnetd
+	$(Q)$(B)/engine_race
+	$(Q)tests/race.sh $(B)/resnetd
+## make fuzz       each libFuzzer target for FUZZ_SECONDS (60); needs clang
+fuzz:
+	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
+run-fuzz: $(FUZZERS)
+	$(Q)for fuzzer in $^; do mkdir -p $$fuzzer.corpus && \
+		$$fuzzer -max_total_time=$(or $(FUZZ_SECONDS),60) $$fuzzer.corpus || exit 1; done
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)
@@ -106,9 +119,9 @@ lint: $(ISA_OBJ)
 ## make check      lint, a build with -Werror, all tests
 check: lint
 	$(Q)$(MAKE) --no-print-directory WERROR=1 run-tests
-## make load       16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL [IMAGE...]"
+## make load       16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
 load: $(B)/resnetd
-	$(Q)RESNETD_BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
+	$(Q)BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
 ## make bench      layers and nets: time, GFLOP/s, share of this machine's peak; BENCH_ARGS="--json"
 bench: $(B)/resnetd
 	$(Q)$(B)/resnetd bench $(BENCH_ARGS)
@@ -140,16 +153,17 @@ $(B)/resnetd: $(OBJ)
 $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-.PHONY: run-race
-run-race: $(B)/engine_race $(B)/resnetd
-	$(Q)$(B)/engine_race
-	$(Q)tests/race.sh $(B)/resnetd
 
 # tests/support_alloc.c counts what our own objects allocate.
 WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(B)/run_tests: $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(WRAP) -lcriterion -lcurl
+
+$(B)/fuzz_%: $(LIB_OBJ) $(B)/tests/fuzz/fuzz_%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+.SECONDARY: $(FUZZERS:$(B)/%=$(B)/tests/fuzz/%.o)
 
 # Says what to do before a compiler says what it did not find.
 libs:
@@ -164,10 +178,10 @@ $(B)/%.o: %.c Makefile | libs
 	$(Q)$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
 $(B)/engine/kernel/%.o: EXTRA = $(KERNEL_FLAGS) $(call isa_flags,$(patsubst isa_%,%,$(notdir $*)))
-# stb is not ours: its warnings are not either.
-$(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -Wno-all -Wno-extra -Wno-shadow \
+# stb is not ours: its warnings are not either, and what it overflows must wrap.
+$(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -fwrapv -Wno-all -Wno-extra -Wno-shadow \
 	-Wno-conversion -Wno-sign-conversion -Wno-double-promotion -Wno-unused-function -Wno-undef
 $(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
 $(B)/server/cmd/%.o $(B)/server/api_admin.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d)

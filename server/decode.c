@@ -79,6 +79,6 @@ bool decode_image(struct request_image *image, const struct rn_image_limits *lim
         image->rgb = NULL;
     }
     if (status != RN_OK)
-        problem_from_status(&image->problem, status, &err);
+        problem_from_image(&image->problem, status, &err, image->bytes, image->n_bytes, limits);
     return status == RN_OK;
 }

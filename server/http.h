@@ -63,12 +63,14 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
                          struct rn_error *err) __attribute__((warn_unused_result));
 /* "http://127.0.0.1:8080" with the real port, or "unix:/path". */
 const char *http_address(const struct http *http);
-/* Stops accepting; answers from now on carry Connection: close. */
+/* Serves who is connected already, then stops accepting; answers from now on carry Connection:
+ * close, idle connections are closed soon. Everything is said when http_connections() is 0. */
 void http_drain(struct http *http);
 /* Exchanges between on_header and on_completed. */
 size_t http_in_flight(const struct http *http);
 size_t http_connections(const struct http *http);
-/* Ends every connection; replies not yet written are lost. Loop handles are closed. */
+/* Ends every connection; replies not yet written are lost, and no handler may give one any more.
+ * Loop handles are closed: run the loop once more before ending it. NULL is allowed. */
 void http_close(struct http *http);
 
 /* A request header's value, NULL without it; name in any case; valid until on_completed. */

@@ -53,17 +53,21 @@ struct pipeline {
 
 /* ---- leaving ------------------------------------------------------------------------------- */
 
+static const char *outcome_of(const struct request_image *image)
+{
+    if (atomic_load(&image->request->cancelled))
+        return "canceled";
+    if (image->problem.type == PROBLEM_NONE)
+        return "ok";
+    const int status = problem_row(image->problem.type)->status;
+    return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
+}
+
 static void count_image(struct pipeline *pipeline, const struct request_image *image)
 {
     const enum problem_type type = image->problem.type;
-    const int status = problem_row(type)->status;
-    const char *outcome = atomic_load(&image->request->cancelled) ? "canceled"
-                          : type == PROBLEM_NONE                  ? "ok"
-                          : status == 504                         ? "expired"
-                          : status >= 500                         ? "rejected"
-                                                                  : "invalid";
     char labels[128];
-    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", outcome,
+    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", outcome_of(image),
                    type == PROBLEM_NONE ? "" : problem_row(type)->slug);
     metrics_add(pipeline->metrics, METRIC_IMAGES, labels, 1);
 }
@@ -187,6 +191,19 @@ bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int
     return false;
 }
 
+double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct registry_model *model)
+{
+    const int n = batcher_images(model->batcher);
+    const int n_batches = n / batcher_max_batch(model->batcher) + 1;
+    return (double)(engine_wait_ns(pipeline, model, n_batches, uv_hrtime()) +
+                    batcher_cost_ns(model->batcher, n)) /
+           1e6;
+}
+
+/* ---- from station to station ----------------------------------------------------------------- */
+
+static void advance(struct pipeline *pipeline); /* every station ends by setting the next going */
+
 static void infer_work(uv_work_t *work)
 {
     struct batch *batch = work->data;
@@ -194,10 +211,6 @@ static void infer_work(uv_work_t *work)
     rn_session_run(batch->model->session, batch->inputs, batch->n, batch->model->logits);
     batch->end_ns = uv_hrtime();
 }
-
-/* ---- from station to station ---------------------------------------------------------------- */
-
-static void advance(struct pipeline *pipeline); /* the after-callbacks below come back to it */
 
 /* The number of images is known now; until here the request counted as one. */
 static void parsed(void *context, struct request *request)
@@ -349,7 +362,7 @@ static void start_batch(struct pipeline *pipeline)
     }
     if (wake_ns != UINT64_MAX) {
         uv_update_time(pipeline->loop);
-        (void)uv_timer_start(&pipeline->wake, woken, (wake_ns - now_ns) / 1000000 + 1, 0);
+        (void)uv_timer_start(&pipeline->wake, woken, (wake_ns - now_ns + 999999) / 1000000, 0);
     }
 }
 
@@ -415,9 +428,10 @@ void pipeline_free(struct pipeline *pipeline)
 void pipeline_submit(struct pipeline *pipeline, struct request *request)
 {
     const int n_images = request->images ? request->n_images : 1;
+    const bool admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
+                                         &request->problem);
     pipeline->n_requests++;
-    if (!pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
-                        &request->problem)) {
+    if (!admitted) {
         finish_request(pipeline, request);
         return;
     }

@@ -93,8 +93,11 @@ void blob_add_segment(struct blob *blob, int marker, const void *data, size_t n)
 
 void blob_add_grey_frame(struct blob *blob, int marker, unsigned width, unsigned height)
 {
-    uint8_t frame[9] = {8, (uint8_t)(height >> 8), (uint8_t)height, (uint8_t)(width >> 8),
-                        (uint8_t)width, 1, 1, 0x11, 0};
+    uint8_t frame[9] = {8, 0, 0, 0, 0, 1, 1, 0x11, 0};
+    frame[1] = (uint8_t)(height >> 8);
+    frame[2] = (uint8_t)height;
+    frame[3] = (uint8_t)(width >> 8);
+    frame[4] = (uint8_t)width;
     blob_add_segment(blob, marker, frame, sizeof frame);
 }
 

@@ -4,8 +4,8 @@
  * One thread at a time. The canvas owns its pixels until its user takes them.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef RESNETD_IMAGE_CANVAS_H
-#define RESNETD_IMAGE_CANVAS_H
+#ifndef RESNETD_ENGINE_IMAGE_CANVAS_H
+#define RESNETD_ENGINE_IMAGE_CANVAS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * A decoder sees only files that their scan has accepted; it still trusts nothing in them.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef RESNETD_IMAGE_DECODE_H
-#define RESNETD_IMAGE_DECODE_H
+#ifndef RESNETD_ENGINE_IMAGE_DECODE_H
+#define RESNETD_ENGINE_IMAGE_DECODE_H
 
 #include <stddef.h>
 #include <stdint.h>

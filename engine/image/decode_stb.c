@@ -1,63 +1,104 @@
 /* PNG through stb_image, and JPEG where the build has no libjpeg-turbo.
  *
- * Any thread: the library's memory is counted per thread. stb_image 2.27, Debian's, has open
- * security bugs, hence this fence around it: it is compiled for these formats only; its memory is
- * zeroed and limited; of a PNG it sees a copy with nothing but the header and the image data, a
- * palette picture going through as grey so that its unchecked palette code never runs; its
- * assertions cannot end the process. What remains is covered by the scans.
+ * Any thread: what the library may spend is counted per thread. stb_image 2.27, Debian's, has open
+ * security bugs, hence a fence around it: it is compiled for these formats only; its memory is
+ * zeroed, limited and ours to free; an assertion that fails ends the decoding, not the process; of
+ * a PNG it sees a copy with nothing but the header and the image data, a palette picture going
+ * through as grey so that its unchecked palette code never runs. What remains is covered by the
+ * scans.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/image/decode.h"
 
 #include <limits.h>
-#include <malloc.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum refusal { REFUSED_NOTHING, REFUSED_MEMORY, REFUSED_BUDGET, REFUSED_EXCESS };
+enum refusal { REFUSED_NOTHING, REFUSED_MEMORY, REFUSED_BUDGET, REFUSED_EXCESS, REFUSED_WORK };
 
-static _Thread_local struct budget {
-    size_t limit, used;    /* bytes */
-    uint64_t inflated;     /* what a PNG's data must inflate to */
-    enum refusal refusal;  /* the last one */
-} budget;
+/* More than the library ever holds: three for each of four planes, and a few. */
+#define MAX_BLOCKS 16
+
+static _Thread_local struct fence {
+    struct {
+        void *at;
+        size_t n;
+    } blocks[MAX_BLOCKS];
+    size_t left;                 /* bytes that may still be taken */
+    uint64_t inflated;           /* bytes that a PNG's data must inflate to */
+    uint64_t checks_left;        /* assertions that may still be passed */
+    enum refusal refusal;        /* the last one */
+    int width, height, channels; /* what the library found */
+    jmp_buf escape;
+} fence;
 
 /* Zeroed, because v2.27 reads places that a damaged file has never filled. */
-static void *budget_malloc(size_t n)
+static void *fence_malloc(size_t n)
 {
-    if (budget.used > budget.limit || n > budget.limit - budget.used) {
-        budget.refusal = REFUSED_BUDGET;
+    int i = 0;
+    while (i < MAX_BLOCKS && fence.blocks[i].at)
+        i++;
+    if (i == MAX_BLOCKS || n > fence.left) {
+        fence.refusal = REFUSED_BUDGET;
         return NULL;
     }
     void *p = calloc(1, n);
-    if (!p)
-        budget.refusal = REFUSED_MEMORY;
-    budget.used += malloc_usable_size(p);
+    if (!p) {
+        fence.refusal = REFUSED_MEMORY;
+        return NULL;
+    }
+    fence.blocks[i].at = p;
+    fence.blocks[i].n = n;
+    fence.left -= n;
     return p;
 }
 
-static void budget_free(void *p)
+static void fence_free(void *p)
 {
-    budget.used -= malloc_usable_size(p);
-    free(p);
+    for (int i = 0; p && i < MAX_BLOCKS; i++)
+        if (fence.blocks[i].at == p) {
+            free(p);
+            fence.blocks[i].at = NULL;
+            fence.left += fence.blocks[i].n;
+            return;
+        }
 }
 
 /* All image data are one chunk here, so that a block which grows is the one that they are inflated
  * to; where it has room for the whole picture already, the file is a bomb. */
-static void *budget_realloc(void *p, size_t old, size_t n)
+static void *fence_realloc(void *p, size_t old, size_t n)
 {
-    if (p && old >= budget.inflated) {
-        budget.refusal = REFUSED_EXCESS;
+    if (p && old >= fence.inflated) {
+        fence.refusal = REFUSED_EXCESS;
         return NULL;
     }
-    void *q = budget_malloc(n);
-    if (!q)
-        return NULL;
-    if (p) {
+    void *q = fence_malloc(n);
+    if (q && p) {
         memcpy(q, p, old);
-        budget_free(p);
+        fence_free(p);
     }
     return q;
+}
+
+/* The library's assertions, some of which a file can make fail. They are also where the work of
+ * inflating shows: a Huffman table passes one per symbol, and ten bits of input can ask for a new
+ * table. */
+static void fence_assert(bool holds)
+{
+    if (holds && fence.checks_left-- > 0)
+        return;
+    fence.refusal = holds ? REFUSED_WORK : REFUSED_NOTHING;
+    longjmp(fence.escape, 1);
+}
+
+/* Some 7 ns each. An ordinary PNG has less than one in three bytes, one whose encoder flushed after
+ * every row of eighty bytes has four for each. */
+static uint64_t checks_for(const struct scan *scan)
+{
+    uint64_t checks = (4 << 20) + 4 * scan->png.inflated;
+    uint64_t most = 128 << 20;
+    return !scan->png.inflated ? UINT64_MAX : checks < most ? checks : most;
 }
 
 #define STB_IMAGE_IMPLEMENTATION
@@ -70,50 +111,65 @@ static void *budget_realloc(void *p, size_t old, size_t n)
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
 #define STBI_NO_FAILURE_STRINGS
-#define STBI_ASSERT(x) ((void)0)
-#define STBI_MALLOC(n) budget_malloc(n)
-#define STBI_REALLOC_SIZED(p, old, n) budget_realloc(p, old, n)
-#define STBI_REALLOC(p, n) budget_realloc(p, 0, n)
-#define STBI_FREE(p) budget_free(p)
+#define STBI_ASSERT(x) fence_assert(x)
+#define STBI_MALLOC(n) fence_malloc(n)
+#define STBI_REALLOC_SIZED(p, old, n) fence_realloc(p, old, n)
+#define STBI_REALLOC(p, n) fence_realloc(p, 0, n)
+#define STBI_FREE(p) fence_free(p)
 #include <stb/stb_image.h>
 
 static enum rn_status failure(const char *format, const struct scan *scan,
                               const struct rn_image_limits *limits, struct rn_error *err)
 {
-    switch (budget.refusal) {
+    switch (fence.refusal) {
     case REFUSED_MEMORY:
         return rn_fail(err, RN_NO_MEMORY, "no memory to decode a %s of %d×%d pixels", format,
                        scan->width, scan->height);
     case REFUSED_BUDGET:
         return rn_fail(err, RN_IMAGE_TOO_MUCH_MEMORY,
-                       "decoding %d×%d pixels takes more than %zu bytes", scan->width,
-                       scan->height, limits->max_memory);
+                       "decoding %d×%d pixels takes more than %zu bytes", scan->width, scan->height,
+                       limits->max_memory);
     case REFUSED_EXCESS:
         return rn_fail(err, RN_IMAGE_CORRUPT,
                        "the PNG has more data than the %d×%d pixels that it claims", scan->width,
                        scan->height);
+    case REFUSED_WORK:
+        return rn_fail(err, RN_IMAGE_CORRUPT,
+                       "the compressed data of the PNG are cut into too many blocks");
     default:
         return rn_fail(err, RN_IMAGE_CORRUPT, "the image data of the %s are damaged", format);
     }
 }
 
-/* Pixels of the whole file in `channels` bytes each, NULL on failure. End with budget_free(). */
+/* Pixels of the whole file in `channels` bytes each, or in its own number of channels for 0; NULL
+ * on failure. */
+static uint8_t *load_checked(const uint8_t *bytes, size_t n, const struct scan *scan, int channels)
+{
+    uint8_t *pixels = stbi_load_from_memory(bytes, (int)n, &fence.width, &fence.height,
+                                            &fence.channels, channels);
+    bool as_scanned = pixels && fence.width == scan->width && fence.height == scan->height &&
+                      (channels != 0 || fence.channels == scan->png.channels);
+    return as_scanned ? pixels : NULL;
+}
+
+/* The same behind the fence. End with fence_free(). */
 static uint8_t *load(const uint8_t *bytes, size_t n, const struct scan *scan,
                      const struct rn_image_limits *limits, int channels)
 {
     size_t most = INT_MAX; /* the library counts in int */
-    if (n > most)
-        return NULL;
-    budget = (struct budget){
-        .limit = limits->max_memory < most ? limits->max_memory : most,
+    fence = (struct fence){
+        .left = limits->max_memory < most ? limits->max_memory : most,
         .inflated = scan->png.inflated,
+        .checks_left = checks_for(scan),
     };
-    int width, height, found;
-    uint8_t *pixels = stbi_load_from_memory(bytes, (int)n, &width, &height, &found, channels);
-    if (!pixels || (width == scan->width && height == scan->height &&
-                    (channels == 3 || found == scan->png.channels)))
-        return pixels;
-    budget_free(pixels);
+    if (n <= most && !setjmp(fence.escape)) {
+        uint8_t *pixels = load_checked(bytes, n, scan, channels);
+        if (pixels)
+            return pixels;
+    }
+    /* Left by the jump, or by the library, which forgets some when it fails. */
+    for (int i = 0; i < MAX_BLOCKS; i++)
+        fence_free(fence.blocks[i].at);
     return NULL;
 }
 
@@ -213,7 +269,7 @@ static enum rn_status decode_png(const uint8_t *bytes, size_t n, const struct sc
     if (!pixels)
         return failure("PNG", scan, limits, err);
     enum rn_status status = paint_png(pixels, scan, canvas, err);
-    budget_free(pixels);
+    fence_free(pixels);
     return status;
 }
 
@@ -252,7 +308,7 @@ static enum rn_status decode_jpeg(const uint8_t *bytes, size_t n, const struct s
     enum rn_status status = canvas_open(canvas, err);
     for (int y = 0; !status && y < scan->height; y++)
         canvas_put_row(canvas, y, pixels + 3 * (size_t)y * (size_t)scan->width);
-    budget_free(pixels);
+    fence_free(pixels);
     return status;
 }
 

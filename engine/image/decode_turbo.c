@@ -60,8 +60,8 @@ static void limit_scans(j_common_ptr cinfo)
     struct turbo *t = cinfo->client_data;
     if (t->cinfo.input_scan_number <= t->max_scans)
         return;
-    t->status = rn_fail(t->err, RN_IMAGE_TOO_MANY_SCANS, "more than %d scans in the JPEG",
-                        t->max_scans);
+    t->status =
+        rn_fail(t->err, RN_IMAGE_TOO_MANY_SCANS, "more than %d scans in the JPEG", t->max_scans);
     longjmp(t->escape, 1);
 }
 
@@ -104,9 +104,9 @@ static enum rn_status run(struct turbo *t, const uint8_t *bytes, size_t n,
     cinfo->dct_method = JDCT_ISLOW;
     cinfo->do_fancy_upsampling = TRUE;
     (void)jpeg_start_decompress(cinfo);
-    JSAMPARRAY rows = cinfo->mem->alloc_sarray(
-        (j_common_ptr)cinfo, JPOOL_IMAGE,
-        cinfo->output_width * (JDIMENSION)cinfo->output_components, 1);
+    JSAMPARRAY rows =
+        cinfo->mem->alloc_sarray((j_common_ptr)cinfo, JPOOL_IMAGE,
+                                 cinfo->output_width * (JDIMENSION)cinfo->output_components, 1);
     enum rn_status status = canvas_open(canvas, t->err);
     if (status)
         return status;

@@ -3,8 +3,8 @@
  * Pure, any thread. Every offset is checked against the length; whatever is odd means upright.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef RESNETD_IMAGE_EXIF_H
-#define RESNETD_IMAGE_EXIF_H
+#ifndef RESNETD_ENGINE_IMAGE_EXIF_H
+#define RESNETD_ENGINE_IMAGE_EXIF_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -92,6 +92,7 @@ static struct taps weigh(const struct resample_axis *axis, const struct filter *
     return (struct taps){first, end - first};
 }
 
+/* End with weights_done(), also after a failure. */
 static enum rn_status weights_init(struct weights *w, const struct resample_axis *axis,
                                    const struct filter *filter)
 {
@@ -103,13 +104,10 @@ static enum rn_status weights_init(struct weights *w, const struct resample_axis
     double *scratch = NULL;
     if (size_mul(n, stride, &total) || !(w->taps = calloc(n, sizeof *w->taps)) ||
         !(w->fixed = calloc(total, sizeof *w->fixed)) ||
-        !(scratch = calloc(stride, sizeof *scratch))) {
-        weights_done(w);
+        !(scratch = calloc(stride, sizeof *scratch)))
         return RN_NO_MEMORY;
-    }
     for (int i = 0; i < axis->n; i++)
-        w->taps[i] =
-            weigh(axis, filter, axis->first + i, scratch, w->fixed + (size_t)i * stride);
+        w->taps[i] = weigh(axis, filter, axis->first + i, scratch, w->fixed + (size_t)i * stride);
     free(scratch);
     return RN_OK;
 }

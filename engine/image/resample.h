@@ -4,8 +4,8 @@
  * Pure but for its scratch memory; any thread.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef RESNETD_IMAGE_RESAMPLE_H
-#define RESNETD_IMAGE_RESAMPLE_H
+#ifndef RESNETD_ENGINE_IMAGE_RESAMPLE_H
+#define RESNETD_ENGINE_IMAGE_RESAMPLE_H
 
 #include <stdint.h>
 

@@ -7,8 +7,8 @@
  * left to it.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef RESNETD_IMAGE_SCAN_H
-#define RESNETD_IMAGE_SCAN_H
+#ifndef RESNETD_ENGINE_IMAGE_SCAN_H
+#define RESNETD_ENGINE_IMAGE_SCAN_H
 
 #include <stdbool.h>
 #include <stddef.h>

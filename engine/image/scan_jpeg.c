@@ -146,10 +146,9 @@ static enum rn_status read_frame(struct walk *w, uint8_t marker, struct segment 
     if (jpeg->components)
         return rn_fail(w->err, RN_IMAGE_CORRUPT, "the JPEG has more than one frame");
     if (marker > MARKER_SOF2)
-        return rn_fail(w->err, RN_UNSUPPORTED_FORMAT,
-                       "a JPEG with %s coding (SOF%d) is not supported",
-                       marker > MARKER_JPG ? "arithmetic" : "lossless or hierarchical",
-                       marker - MARKER_SOF0);
+        return rn_fail(
+            w->err, RN_UNSUPPORTED_FORMAT, "a JPEG with %s coding (SOF%d) is not supported",
+            marker > MARKER_JPG ? "arithmetic" : "lossless or hierarchical", marker - MARKER_SOF0);
     if (s.n < 6 || s.n != 6 + 3 * (size_t)s.at[5])
         return rn_fail(w->err, RN_IMAGE_CORRUPT, "the frame header of the JPEG is damaged");
     if (s.at[0] != 8)
@@ -170,8 +169,8 @@ static enum rn_status read_frame(struct walk *w, uint8_t marker, struct segment 
 
     int components = s.at[5];
     if (components != 1 && components != 3 && components != 4)
-        return rn_fail(w->err, RN_UNSUPPORTED_FORMAT,
-                       "a JPEG with %d components is not supported", components);
+        return rn_fail(w->err, RN_UNSUPPORTED_FORMAT, "a JPEG with %d components is not supported",
+                       components);
     jpeg->components = components;
     return read_components(w, s);
 }

@@ -193,8 +193,8 @@ static enum rn_status read_chunk(struct walk *w, const struct chunk *chunk)
 
 static enum rn_status truncated(const struct walk *w, size_t n)
 {
-    return rn_fail(w->err, RN_IMAGE_TRUNCATED,
-                   "the PNG ends after %zu bytes, before its end chunk", n);
+    return rn_fail(w->err, RN_IMAGE_TRUNCATED, "the PNG ends after %zu bytes, before its end chunk",
+                   n);
 }
 
 static bool is_name(const uint8_t *p)

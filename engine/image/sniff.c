@@ -17,7 +17,10 @@ struct magic {
     const char *bytes;
 };
 
-#define MAGIC(name, at, bytes) {name, at, sizeof bytes - 1, bytes}
+#define MAGIC(name, at, bytes)                                                                     \
+    {                                                                                              \
+        name, at, sizeof bytes - 1, bytes                                                          \
+    }
 
 static const struct magic magics[] = {
     MAGIC("jpeg", 0, "\xff\xd8\xff"),
@@ -53,9 +56,9 @@ static const struct magic magics[] = {
     MAGIC("matroska", 0, "\x1a\x45\xdf\xa3"),
     MAGIC("zip", 0, "PK\x03\x04"),
     MAGIC("gzip", 0, "\x1f\x8b\x08"),
-    MAGIC("xz", 0, "\xfd" "7zXZ\0"),
+    MAGIC("xz", 0, "\3757zXZ\0"),
     MAGIC("zstd", 0, "\x28\xb5\x2f\xfd"),
-    MAGIC("elf", 0, "\x7f" "ELF"),
+    MAGIC("elf", 0, "\177ELF"),
 };
 
 static bool has(const uint8_t *bytes, size_t n, size_t at, const char *what, size_t n_what)

@@ -38,7 +38,7 @@ end
 
 function done(summary, latency)
     local seconds = summary.duration / 1e6
-    print(string.format("throughput   %.1f images/s (%d in %.1f s)", summary.requests / seconds,
+    print(string.format("throughput   %.1f requests/s (%d in %.1f s)", summary.requests / seconds,
         summary.requests, seconds))
     print(string.format("latency ms   p50 %.1f  p90 %.1f  p99 %.1f  max %.1f",
         latency:percentile(50) / 1e3, latency:percentile(90) / 1e3, latency:percentile(99) / 1e3,

@@ -2,13 +2,13 @@
 # Sixteen clients post images for a while; prints throughput, latency quantiles, what was answered
 # and how large the batches became.
 #   tests/load/run.sh [URL] [IMAGE|FOLDER...]
-# Without URL it starts its own server (RESNETD_BINARY, build/resnetd) on a free port and stops it.
+# Without URL it starts its own server (BINARY, build/resnetd) on a free port and stops it.
 # Images default to the tests' photographs. CLIENTS=16 and SECONDS_LONG=10 may be set.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
-binary=${RESNETD_BINARY:-$top/build/resnetd}
+binary=${BINARY:-$top/build/resnetd}
 server=
 
 fail() {
@@ -17,7 +17,9 @@ fail() {
 }
 
 stop() {
-    [[ -z $server ]] || kill "$server" 2>/dev/null || true
+    [[ -n $server ]] || return 0
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
 }
 trap stop EXIT
 
@@ -47,13 +49,12 @@ if [[ -z $url ]]; then
     [[ -n $url ]] || fail "the server did not start: ${line:-no message}"
     cat <&"$output" >/dev/null & # or its log would fill the pipe
 fi
-curl -fsS --retry 20 --retry-all-errors --retry-delay 1 -o /dev/null "$url/readyz" ||
+curl -fsS --retry 5 --retry-all-errors --retry-delay 1 -o /dev/null "$url/readyz" ||
     fail "$url/readyz is not ready"
 
-# "LE COUNT" a line, counts summed over all models.
+# "LE COUNT" a line, cumulative.
 batches() {
-    curl -fsS "$url/metrics" | sed -n \
-        's/^resnetd_batch_size_bucket{.*le="\([^"]*\)".*} \(.*\)$/\1 \2/p'
+    curl -fsS "$url/metrics" | sed -n 's/^resnetd_batch_size_bucket{le="\([^"]*\)"} /\1 /p'
 }
 
 before=$(batches)

@@ -84,7 +84,8 @@ Test(exif, survives_any_changed_byte)
 
 Test(exif, refuses_directories_outside_the_data)
 {
-    static const uint8_t offsets[][4] = {{26}, {25}, {24}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 0x80}};
+    static const uint8_t offsets[][4] = {
+        {26}, {25}, {24}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 0x80}};
     for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         uint8_t tiff[DATA_BYTES];
         memcpy(tiff, little, sizeof tiff);

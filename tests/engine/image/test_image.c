@@ -13,6 +13,7 @@
 #include <criterion/criterion.h>
 
 #include "engine/engine.h"
+#include "tests/support_alloc.h"
 #include "tests/support_blob.h"
 
 #ifdef HAVE_TURBOJPEG
@@ -81,7 +82,8 @@ Test(image, decodes_every_golden_file_as_Pillow_does)
         char name[64];
         int width, height, orientation;
         unsigned crc;
-        cr_assert_eq(sscanf(line, "%63s %d %d %d %x", name, &width, &height, &orientation, &crc), 5);
+        cr_assert_eq(sscanf(line, "%63s %d %d %d %x", name, &width, &height, &orientation, &crc),
+                     5);
         struct rn_image image = decode(name);
         bool is_jpeg = strstr(name, ".jpg");
         cr_expect_eq(image.info.format, is_jpeg ? RN_FORMAT_JPEG : RN_FORMAT_PNG, "%s", name);
@@ -110,9 +112,9 @@ Test(image, crops_every_size_as_torchvision_does)
         char name[64], filter[16];
         struct rn_recipe recipe = {0};
         unsigned crc;
-        cr_assert_eq(sscanf(line, "%63s %d %d %15s %x", name, &recipe.resize, &recipe.crop, filter,
-                            &crc),
-                     5);
+        cr_assert_eq(
+            sscanf(line, "%63s %d %d %15s %x", name, &recipe.resize, &recipe.crop, filter, &crc),
+            5);
         recipe.interpolation = interpolation_of(filter);
         struct rn_image image = decode(name);
         size_t bytes = 3 * (size_t)recipe.crop * (size_t)recipe.crop;
@@ -132,11 +134,12 @@ Test(image, normalizes_to_the_bits_of_torchvision)
     int n = 0;
     for (const char *line; (line = list_next(&list)); n++) {
         char name[64], filter[16];
-        struct rn_recipe recipe = {.mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}};
+        struct rn_recipe recipe = {.mean = {0.485f, 0.456f, 0.406f},
+                                   .std = {0.229f, 0.224f, 0.225f}};
         unsigned crc;
-        cr_assert_eq(sscanf(line, "%63s %d %d %15s %x", name, &recipe.resize, &recipe.crop, filter,
-                            &crc),
-                     5);
+        cr_assert_eq(
+            sscanf(line, "%63s %d %d %15s %x", name, &recipe.resize, &recipe.crop, filter, &crc),
+            5);
         recipe.interpolation = interpolation_of(filter);
         struct rn_image image = decode(name);
         size_t values = 3 * (size_t)recipe.crop * (size_t)recipe.crop;
@@ -242,8 +245,7 @@ Test(image, keeps_each_limit_to_the_last_one)
     struct blob progressive = blob_golden("progressive-444.jpg");
     limits = rn_image_limits_default;
     limits.max_scans = 2;
-    expect_refusal(&progressive, &limits, RN_IMAGE_TOO_MANY_SCANS,
-                   "more than 2 scans in the JPEG");
+    expect_refusal(&progressive, &limits, RN_IMAGE_TOO_MANY_SCANS, "more than 2 scans in the JPEG");
     blob_done(&progressive);
 }
 
@@ -271,8 +273,9 @@ Test(image, decodes_within_the_memory_that_it_announces_and_not_below)
 
 Test(image, decodes_no_beginning_of_a_file)
 {
-    static const char *const names[] = {"baseline-420.jpg", "progressive-422.jpg", "grey.jpg",
-                                        "rgb8.png", "palette2-interlaced.png", "rgb-pieces.png"};
+    static const char *const names[] = {
+        "baseline-420.jpg", "progressive-422.jpg",     "grey.jpg",
+        "rgb8.png",         "palette2-interlaced.png", "rgb-pieces.png"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct blob whole = blob_golden(names[i]);
         size_t magic = strstr(names[i], ".png") ? 8 : 3;
@@ -291,9 +294,9 @@ Test(image, decodes_no_beginning_of_a_file)
 
 Test(image, survives_any_flipped_bit)
 {
-    static const char *const names[] = {"baseline-420.jpg", "progressive-420.jpg", "ycck.jpg",
-                                        "orientation-5.jpg", "palette4.png",
-                                        "rgba8-interlaced.png"};
+    static const char *const names[] = {"baseline-420.jpg", "progressive-420.jpg",
+                                        "ycck.jpg",         "orientation-5.jpg",
+                                        "palette4.png",     "rgba8-interlaced.png"};
     struct rn_image_limits limits = rn_image_limits_default;
     limits.max_side = 256; /* of the sizes that a flip can make, the quick ones */
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -309,38 +312,32 @@ Test(image, survives_any_flipped_bit)
     }
 }
 
-/* Bits of a deflate stream, the lowest of a byte first. */
-struct bits {
-    struct blob bytes;
-    unsigned pending, n;
-};
-
-static void put_bits(struct bits *b, const char *zeros_and_ones)
+/* Appends bits to a zeroed deflate stream, the lowest of a byte first. */
+static void put_bits(uint8_t *stream, size_t *n, const char *zeros_and_ones)
 {
-    for (const char *p = zeros_and_ones; *p; p++) {
-        b->pending |= (unsigned)(*p - '0') << b->n;
-        if (++b->n == 8) {
-            uint8_t byte = (uint8_t)b->pending;
-            blob_add(&b->bytes, &byte, 1);
-            b->pending = b->n = 0;
-        }
-    }
+    for (const char *p = zeros_and_ones; *p; p++, (*n)++)
+        stream[*n / 8] |= (uint8_t)((*p - '0') << *n % 8);
 }
 
 /* A zlib stream of one zero and `repeats` times 258 more, in fixed Huffman codes. */
-static struct blob deflated_zeros(int repeats)
+static struct blob deflated_zeros(unsigned repeats)
 {
-    struct bits b = {0};
-    blob_add(&b.bytes, "\x78\x9c", 2);
-    put_bits(&b, "1" "10");   /* the last block, fixed codes */
-    put_bits(&b, "00110000"); /* literal 0 */
-    for (int i = 0; i < repeats; i++)
-        put_bits(&b, "11000101" "00000"); /* 258 bytes from a distance of 1 */
-    put_bits(&b, "0000000" "0000000");    /* end, padding */
-    unsigned n = 1 + 258 * (unsigned)repeats;
-    blob_add_be16(&b.bytes, n % 65521); /* Adler-32 of n zeros */
-    blob_add_be16(&b.bytes, 1);
-    return b.bytes;
+    uint8_t *stream = calloc(13 * repeats / 8 + 8, 1);
+    cr_assert_not_null(stream);
+    size_t n = 0;
+    put_bits(stream, &n, "110");      /* the last block, fixed codes */
+    put_bits(stream, &n, "00110000"); /* literal 0 */
+    for (unsigned i = 0; i < repeats; i++)
+        put_bits(stream, &n, "1100010100000"); /* 258 bytes from a distance of 1 */
+    put_bits(stream, &n, "0000000");           /* end */
+
+    struct blob zlib = {0};
+    blob_add(&zlib, "\x78\x9c", 2);
+    blob_add(&zlib, stream, n / 8 + 1);
+    blob_add_be16(&zlib, (1 + 258 * repeats) % 65521); /* Adler-32 of so many zeros */
+    blob_add_be16(&zlib, 1);
+    free(stream);
+    return zlib;
 }
 
 static struct blob png_of(uint32_t width, uint32_t height, struct blob data)
@@ -366,6 +363,20 @@ Test(image, refuses_a_pixel_that_inflates_to_megabytes)
     cr_expect_eq(rn_image_probe(bomb.bytes, bomb.n, &rn_image_limits_default, &info, NULL),
                  RN_IMAGE_CORRUPT, "needs no decoder");
     blob_done(&bomb);
+}
+
+Test(image, refuses_data_cut_into_a_million_blocks)
+{
+    /* Eight empty blocks with fixed codes, ten bits each. */
+    static const uint8_t empty[10] = {0x02, 0x08, 0x20, 0x80, 0x00, 0x02, 0x08, 0x20, 0x80, 0x00};
+    struct blob data = {0};
+    blob_add(&data, "\x78\x9c", 2);
+    for (int i = 0; i < 20000; i++)
+        blob_add(&data, empty, sizeof empty);
+    struct blob png = png_of(400, 400, data);
+    expect_refusal(&png, &rn_image_limits_default, RN_IMAGE_CORRUPT,
+                   "the compressed data of the PNG are cut into too many blocks");
+    blob_done(&png);
 }
 
 Test(image, takes_deflated_data_that_fit_and_refuses_one_byte_more_or_less)
@@ -423,5 +434,34 @@ Test(image, starts_the_crop_at_half_the_rest_rounded_to_even)
         uint8_t rgb[3 * 4 * 4];
         cr_assert_eq(rn_image_crop(&image, &recipe, rgb, NULL), RN_OK);
         cr_expect_eq(rgb[0], cases[i].first, "%d wide", width);
+    }
+}
+
+Test(image, reports_each_allocation_that_fails)
+{
+    static const char *const names[] = {"orientation-6.jpg", "cmyk-progressive.jpg",
+                                        "rgba16-interlaced.png", "palette4.png"};
+    static const struct rn_recipe recipe = {.resize = 20, .crop = 16, .std = {1, 1, 1}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct blob file = blob_golden(names[i]);
+        for (size_t nth = 1;; nth++) {
+            struct rn_image image;
+            uint8_t rgb[3 * 16 * 16];
+            size_t before = alloc_count();
+            alloc_fail(nth);
+            enum rn_status status =
+                rn_image_decode(file.bytes, file.n, &rn_image_limits_default, &image, NULL);
+            if (!status) {
+                status = rn_image_crop(&image, &recipe, rgb, NULL);
+                rn_image_done(&image);
+            }
+            alloc_fail(0);
+            bool failed = alloc_count() - before >= nth;
+            cr_assert_eq(status, failed ? RN_NO_MEMORY : RN_OK, "%s, allocation %zu", names[i],
+                         nth);
+            if (!failed)
+                break;
+        }
+        blob_done(&file);
     }
 }

@@ -30,8 +30,7 @@ static struct blob grey(int marker, unsigned width, unsigned height)
 /* Scans and frees. */
 static enum rn_status finish(struct blob *jpeg, struct scan *scan, struct rn_error *err)
 {
-    enum rn_status status =
-        scan_jpeg(jpeg->bytes, jpeg->n, &rn_image_limits_default, scan, err);
+    enum rn_status status = scan_jpeg(jpeg->bytes, jpeg->n, &rn_image_limits_default, scan, err);
     blob_done(jpeg);
     return status;
 }

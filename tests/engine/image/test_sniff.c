@@ -8,7 +8,10 @@
 
 #include "engine/engine.h"
 
-#define HEAD(name, bytes) {name, bytes, sizeof bytes - 1}
+#define HEAD(name, bytes)                                                                          \
+    {                                                                                              \
+        name, bytes, sizeof bytes - 1                                                              \
+    }
 
 static const struct {
     const char *name, *bytes;
@@ -21,12 +24,12 @@ static const struct {
     HEAD("bmp", "BM\x46\0\0\0\0\0\0\0\x36\0\0\0"),
     HEAD("tiff", "II*\0\x08\0\0\0"),
     HEAD("tiff", "MM\0*\0\0\0\x08"),
-    HEAD("heic", "\0\0\0\x18" "ftypheic\0\0\0\0mif1heic"),
-    HEAD("heic", "\0\0\0\x18" "ftypmif1\0\0\0\0mif1heic"),
-    HEAD("avif", "\0\0\0\x1c" "ftypavif\0\0\0\0avifmif1"),
-    HEAD("avif", "\0\0\0\x1c" "ftypmif1\0\0\0\0mif1avifmiaf"),
-    HEAD("heif", "\0\0\0\x14" "ftypmif1\0\0\0\0mif1heic"),
-    HEAD("mp4", "\0\0\0\x14" "ftypisom\0\0\0\0avif"),
+    HEAD("heic", "\0\0\0\030ftypheic\0\0\0\0mif1heic"),
+    HEAD("heic", "\0\0\0\030ftypmif1\0\0\0\0mif1heic"),
+    HEAD("avif", "\0\0\0\034ftypavif\0\0\0\0avifmif1"),
+    HEAD("avif", "\0\0\0\034ftypmif1\0\0\0\0mif1avifmiaf"),
+    HEAD("heif", "\0\0\0\024ftypmif1\0\0\0\0mif1heic"),
+    HEAD("mp4", "\0\0\0\024ftypisom\0\0\0\0avif"),
     HEAD("jxl", "\xff\x0a\0\0"),
     HEAD("jxl", "\0\0\0\x0cJXL \r\n\x87\n"),
     HEAD("jpeg2000", "\0\0\0\x0cjP  \r\n\x87\n"),
@@ -51,8 +54,8 @@ static const struct {
 Test(sniff, names_each_format)
 {
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-        cr_expect_str_eq(rn_image_sniff((const uint8_t *)heads[i].bytes, heads[i].n),
-                         heads[i].name, "case %zu", i);
+        cr_expect_str_eq(rn_image_sniff((const uint8_t *)heads[i].bytes, heads[i].n), heads[i].name,
+                         "case %zu", i);
 }
 
 Test(sniff, reads_nothing_beyond_the_end)

@@ -1,0 +1,115 @@
+/* `resnetd inspect`: the network layer by layer, as written in the file: shapes, parameters, FLOPs,
+ * receptive fields. One thread; prints to stdout.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "server/cmd/offline.h"
+
+static const char usage[] = "usage: resnetd inspect [--json] [MODEL]\n\n"
+                            "Prints the layers of a model; without MODEL, of the embedded one.\n";
+
+/* 25557032 -> "25,557,032". */
+static const char *thousands(uint64_t value, char *buf, size_t n)
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRIu64, value);
+    size_t at = 0;
+    for (int i = 0; i < len && at + 2 < n; i++) {
+        if (i > 0 && (len - i) % 3 == 0)
+            buf[at++] = ',';
+        buf[at++] = digits[i];
+    }
+    buf[at] = '\0';
+    return buf;
+}
+
+static void print_table(const struct rn_model_info *info, const struct rn_layer *layers, size_t n)
+{
+    char a[40], b[40];
+    int width = 5;
+    for (size_t i = 0; i < n; i++)
+        width = (int)strlen(layers[i].name) > width ? (int)strlen(layers[i].name) : width;
+    printf("%s  %s  %d classes  input 3×%d×%d\n", info->name, info->architecture, info->classes,
+           info->input[1], info->input[2]);
+    printf("%s\n\n", info->digest);
+    printf("%-*s  %-8s  %-14s  %6s  %12s  %15s  %9s\n", width, "layer", "op", "output", "kernel",
+           "parameters", "FLOPs", "receptive");
+    for (size_t i = 0; i < n; i++) {
+        const struct rn_layer *l = &layers[i];
+        char output[40], kernel[16] = "";
+        (void)snprintf(output, sizeof output, "%dx%dx%d", l->output[1], l->output[2], l->output[3]);
+        if (l->kernel > 0)
+            (void)snprintf(kernel, sizeof kernel, "%d/%d", l->kernel, l->stride);
+        printf("%-*s  %-8s  %-14s  %6s  %12s  %15s  %9d\n", width, l->name, l->op, output, kernel,
+               thousands(l->parameters, a, sizeof a), thousands(l->flops, b, sizeof b),
+               l->receptive_field);
+    }
+    printf("\n%s parameters, %s FLOPs an image (multiply + add = 2)\n",
+           thousands(info->parameters, a, sizeof a), thousands(info->flops, b, sizeof b));
+    if (*info->accuracy)
+        printf("accuracy: %s\n", info->accuracy);
+    if (*info->source)
+        printf("source: %s\n", info->source);
+}
+
+static enum cmd_exit print_json(const struct rn_model_info *info, const struct rn_layer *layers,
+                                size_t n)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < n; i++) {
+        const struct rn_layer *l = &layers[i];
+        (void)json_array_append_new(
+            rows, json_pack("{s:s, s:s, s:i, s:i, s:[i,i,i,i], s:I, s:I, s:i}", "name", l->name, "op",
+                            l->op, "kernel", l->kernel, "stride", l->stride, "output", l->output[0],
+                            l->output[1], l->output[2], l->output[3], "parameters",
+                            (json_int_t)l->parameters, "flops", (json_int_t)l->flops,
+                            "receptive_field", l->receptive_field));
+    }
+    json_t *root = json_pack("{s:s, s:I, s:I, s:[i,i,i,i], s:o}", "name", info->name, "parameters",
+                             (json_int_t)info->parameters, "flops", (json_int_t)info->flops, "input",
+                             1, info->input[0], info->input[1], info->input[2], "layers", rows);
+    bool ok = root && json_array_size(rows) == n && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
+    printf("\n");
+    json_decref(root);
+    if (!ok)
+        offline_complain("out of memory");
+    return ok ? CMD_OK : CMD_FAILED;
+}
+
+int cmd_inspect(int argc, char **argv, char **envp)
+{
+    bool json = false;
+    const struct flag flags[] = {
+        {.name = "json", .type = FLAG_SWITCH, .out = &json, .value = "",
+         .help = "one JSON object instead of a table"},
+    };
+    enum cmd_exit code;
+    if (!offline_flags(usage, flags, sizeof flags / sizeof *flags, &argc, argv, &code))
+        return code;
+    if (argc > 1) {
+        offline_complain("inspect takes one model, not %d", argc);
+        return CMD_USAGE;
+    }
+    struct config config;
+    code = offline_settings(envp, &config);
+    if (code != CMD_OK)
+        return code;
+    struct rn_model *model = NULL;
+    code = offline_model(&config, argc > 0 ? argv[0] : "", 1, &model);
+    config_done(&config);
+    if (code != CMD_OK)
+        return code;
+    size_t n;
+    const struct rn_layer *layers = rn_model_layers(model, &n);
+    if (json)
+        code = print_json(rn_model_info(model), layers, n);
+    else
+        print_table(rn_model_info(model), layers, n);
+    rn_model_free(model);
+    return code;
+}

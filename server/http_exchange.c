@@ -1,0 +1,261 @@
+/* One request and its one reply: body in, answer out. Loop thread.
+ *
+ * The reply waits here until the library's access handler runs again, the only place where it takes
+ * one. In the middle of a header or body it takes none at all; what must be said then is written to
+ * the socket by hand.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "server/http_internal.h"
+#include "server/log.h"
+
+#define FIRST_BODY_BYTES 65536 /* a declared length is believed up to here */
+
+static struct http_exchange_full *full(struct http_exchange *exchange)
+{
+    return (struct http_exchange_full *)exchange;
+}
+
+/* A ULID: 48 bits of milliseconds and 80 random ones in Crockford's base 32, so that ids sort by
+ * time. See github.com/ulid/spec. */
+static void make_id(char id[HTTP_ID_SIZE])
+{
+    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    struct timespec now;
+    uint8_t noise[16];
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    arc4random_buf(noise, sizeof noise);
+    for (int i = 9; i >= 0; i--, ms >>= 5)
+        id[i] = digits[ms & 31];
+    for (int i = 0; i < 16; i++)
+        id[10 + i] = digits[noise[i] & 31];
+    id[26] = '\0';
+}
+
+/* The client's own id when it is one that can be echoed safely. */
+static bool take_id(char id[HTTP_ID_SIZE], const char *given)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                  "._-";
+    const size_t n = given ? strlen(given) : 0;
+    if (n == 0 || n >= HTTP_ID_SIZE || strspn(given, allowed) != n)
+        return false;
+    memcpy(id, given, n + 1);
+    return true;
+}
+
+static void name_peer(struct MHD_Connection *mhd, char *out, size_t n)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    const socklen_t n_address = address && address->sa_family == AF_INET6
+                                    ? sizeof(struct sockaddr_in6)
+                                    : sizeof(struct sockaddr_in);
+    (void)snprintf(out, n, "unix");
+    if (address && (address->sa_family == AF_INET || address->sa_family == AF_INET6))
+        (void)getnameinfo(address, n_address, out, (socklen_t)n, NULL, 0, NI_NUMERICHOST);
+}
+
+struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char *method,
+                                             const char *path)
+{
+    struct http_exchange_full *exchange = calloc(1, sizeof *exchange);
+    if (!exchange)
+        return NULL;
+    exchange->conn = conn;
+    exchange->public.method = method;
+    exchange->public.path = path;
+    exchange->public.declared_bytes = -1;
+    exchange->public.arrived_ns = uv_hrtime();
+    name_peer(conn->mhd, exchange->public.peer, sizeof exchange->public.peer);
+    if (!take_id(exchange->public.id,
+                 MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, "X-Request-Id")))
+        make_id(exchange->public.id);
+    conn->exchange = exchange;
+    conn->http->n_exchanges++;
+    return exchange;
+}
+
+void http_exchange_free(struct http_exchange_full *exchange)
+{
+    exchange->conn->exchange = NULL;
+    exchange->conn->http->n_exchanges--;
+    for (int i = 0; i < exchange->n_headers; i++) {
+        free(exchange->headers[i].name);
+        free(exchange->headers[i].value);
+    }
+    free(exchange->reply);
+    free(exchange->body);
+    free(exchange);
+}
+
+bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes, size_t n)
+{
+    const size_t used = exchange->public.body_bytes;
+    const int64_t declared = exchange->public.declared_bytes;
+    if (n > exchange->body_room - used) {
+        size_t room = exchange->body_room ? 2 * exchange->body_room : FIRST_BODY_BYTES;
+        if (room < used + n)
+            room = used + n;
+        if (declared >= 0 && room > (size_t)declared && (size_t)declared >= used + n)
+            room = (size_t)declared;
+        uint8_t *body = realloc(exchange->body, room);
+        if (!body)
+            return false;
+        exchange->body = body;
+        exchange->body_room = room;
+    }
+    memcpy(exchange->body + used, bytes, n);
+    exchange->public.body = exchange->body;
+    exchange->public.body_bytes = used + n;
+    return true;
+}
+
+enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
+{
+    struct http_conn *conn = exchange->conn;
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        exchange->n_reply, exchange->reply, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        return MHD_NO;
+    exchange->reply = NULL;
+    enum MHD_Result added = MHD_add_response_header(response, "X-Request-Id", exchange->public.id);
+    if (exchange->content_type[0] != '\0' && added == MHD_YES)
+        added = MHD_add_response_header(response, "Content-Type", exchange->content_type);
+    if ((exchange->close || conn->http->draining) && added == MHD_YES)
+        added = MHD_add_response_header(response, "Connection", "close");
+    for (int i = 0; i < exchange->n_headers && added == MHD_YES; i++)
+        added = MHD_add_response_header(response, exchange->headers[i].name,
+                                        exchange->headers[i].value);
+    http_conn_enter(conn, HTTP_CONN_WRITING);
+    const enum MHD_Result queued =
+        added == MHD_YES
+            ? MHD_queue_response(conn->mhd, (unsigned)exchange->public.status, response)
+            : MHD_NO;
+    MHD_destroy_response(response);
+    return queued;
+}
+
+void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem)
+{
+    const struct problem_row *row = problem_row(problem->type);
+    struct http_exchange_full *exchange = conn->exchange;
+    char id[HTTP_ID_SIZE], date[64], head[512];
+    struct tm utc;
+    size_t n_body = 0;
+    if (exchange)
+        memcpy(id, exchange->public.id, sizeof id);
+    else
+        make_id(id);
+    char *body = problem_json(problem, id, &n_body);
+    const time_t now = time(NULL);
+    gmtime_r(&now, &utc);
+    (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    const int n_head = snprintf(head, sizeof head,
+                                "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
+                                "Content-Type: application/problem+json\r\n"
+                                "Content-Length: %zu\r\nX-Request-Id: %s\r\n\r\n",
+                                row->status, MHD_get_reason_phrase_for((unsigned)row->status),
+                                date, body ? n_body : 0, id);
+    if (n_head > 0 && send(conn->fd, head, (size_t)n_head, MSG_NOSIGNAL | MSG_DONTWAIT) == n_head &&
+        body)
+        (void)send(conn->fd, body, n_body, MSG_NOSIGNAL | MSG_DONTWAIT);
+    free(body);
+    if (exchange) {
+        exchange->public.status = row->status;
+        exchange->public.reply_bytes = n_body;
+        exchange->public.replied_ns = uv_hrtime();
+    }
+}
+
+/* ---- for handlers -------------------------------------------------------------------------- */
+
+const char *http_header(const struct http_exchange *exchange, const char *name)
+{
+    const struct http_exchange_full *self = (const struct http_exchange_full *)exchange;
+    return MHD_lookup_connection_value(self->conn->mhd, MHD_HEADER_KIND, name);
+}
+
+struct visit {
+    void (*each)(void *arg, const char *key, const char *value);
+    void *arg;
+};
+
+static enum MHD_Result visit_query(void *arg, enum MHD_ValueKind kind, const char *key,
+                                   const char *value)
+{
+    const struct visit *visit = arg;
+    (void)kind;
+    visit->each(visit->arg, key, value ? value : "");
+    return MHD_YES;
+}
+
+void http_queries(const struct http_exchange *exchange,
+                  void (*each)(void *arg, const char *key, const char *value), void *arg)
+{
+    const struct http_exchange_full *self = (const struct http_exchange_full *)exchange;
+    struct visit visit = {each, arg};
+    (void)MHD_get_connection_values(self->conn->mhd, MHD_GET_ARGUMENT_KIND, visit_query, &visit);
+}
+
+void http_reply_header(struct http_exchange *exchange, const char *name, const char *value)
+{
+    struct http_exchange_full *self = full(exchange);
+    assert(self->n_headers < HTTP_MAX_REPLY_HEADERS);
+    char *name_copy = strdup(name), *value_copy = strdup(value);
+    if (!name_copy || !value_copy) { /* the answer goes out without it */
+        free(name_copy);
+        free(value_copy);
+        return;
+    }
+    self->headers[self->n_headers].name = name_copy;
+    self->headers[self->n_headers++].value = value_copy;
+}
+
+void http_reply(struct http_exchange *exchange, int status, const char *content_type, char *body,
+                size_t n)
+{
+    struct http_exchange_full *self = full(exchange);
+    assert(!self->replied);
+    self->replied = true;
+    self->reply = body;
+    self->n_reply = body ? n : 0;
+    (void)snprintf(self->content_type, sizeof self->content_type, "%s",
+                   self->n_reply > 0 ? content_type : "");
+    exchange->replied_ns = uv_hrtime();
+    if (!self->gone) {
+        exchange->status = status;
+        exchange->reply_bytes = strcmp(exchange->method, "HEAD") == 0 ? 0 : self->n_reply;
+    }
+    if (self->conn->suspended)
+        http_conn_resume(self->conn);
+}
+
+void http_reply_problem(struct http_exchange *exchange, const struct problem *problem)
+{
+    const struct problem_row *row = problem_row(problem->type);
+    size_t n = 0;
+    char *body = problem_json(problem, exchange->id, &n);
+    if (!body)
+        log_event(LOG_WARN, "out of memory, answering without a body", "id=%s status=%d",
+                  exchange->id, row->status);
+    if (problem->retry_after_ms > 0 || row->status == 503) {
+        char seconds[16];
+        const int ms = problem->retry_after_ms > 0 ? problem->retry_after_ms : 1000;
+        (void)snprintf(seconds, sizeof seconds, "%d", ms / 1000 + (ms % 1000 != 0));
+        http_reply_header(exchange, "Retry-After", seconds);
+    }
+    if (problem->type == PROBLEM_BAD_HTTP)
+        full(exchange)->close = true;
+    http_reply(exchange, row->status, "application/problem+json", body, n);
+}

@@ -1,0 +1,147 @@
+/* What the http*.c files share; nobody else includes this.
+ *
+ *   http.c           the daemon in the loop, and what the library calls back
+ *   http_conn.c      connections: their deadlines, who leaves while suspended, lingering closes
+ *   http_exchange.c  a request's body and its reply
+ *   http_guard.c     what the library's parser lets through and we do not; pure
+ *   http_listen.c    the listening socket
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_HTTP_INTERNAL_H
+#define RESNETD_SERVER_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <uv.h>
+
+#include "server/http.h"
+
+#define HTTP_MAX_REPLY_HEADERS 12
+
+/* What an entry of the watching epoll is: first member of struct http_conn and struct http_linger. */
+enum http_watched { HTTP_WATCHED_CONN, HTTP_WATCHED_LINGER };
+
+enum http_conn_state {
+    HTTP_CONN_IDLE,    /* no byte of a request yet */
+    HTTP_CONN_HEADER,
+    HTTP_CONN_BODY,
+    HTTP_CONN_WORKING, /* the handler has the request */
+    HTTP_CONN_WRITING,
+    HTTP_CONN_ABORTED, /* shut down by us; the library will notice */
+};
+
+struct http_conn {
+    enum http_watched watched;
+    enum http_conn_state state;
+    struct http *http;
+    struct http_conn *prev, *next; /* all connections */
+    struct MHD_Connection *mhd;
+    struct http_exchange_full *exchange; /* the present one, or NULL */
+    int fd;            /* the library's; borrowed */
+    uint64_t since_ns; /* when the deadline of this state began */
+    bool fresh;        /* no request completed yet */
+    bool bad_target;   /* the present request's target, raw, breaks a rule */
+    bool suspended;
+};
+
+struct http_exchange_full {
+    struct http_exchange public; /* first: handlers hold a pointer to it */
+    struct http_conn *conn;
+    uint8_t *body;
+    size_t body_room;
+    struct {
+        char *name, *value;
+    } headers[HTTP_MAX_REPLY_HEADERS];
+    int n_headers;
+    char *reply; /* owned until queued */
+    size_t n_reply;
+    char content_type[64];
+    bool replied, gone;
+    bool close;  /* Connection: close */
+    bool linger; /* go on reading after the reply, so that it arrives */
+};
+
+/* A socket that we keep after the library closed its own descriptor, reading and dropping: closing
+ * with unread bytes would reset the connection and could take the answer with it. */
+struct http_linger {
+    enum http_watched watched;
+    struct http *http;
+    struct http_linger *prev, *next;
+    int fd;
+    uint64_t since_ns, read_ns;
+};
+
+struct http_listener {
+    int fd;
+    char address[160];   /* as http_address() says */
+    char unix_path[108]; /* to be unlinked, "" otherwise */
+};
+
+struct http {
+    uv_loop_t *loop;
+    struct http_options options;
+    struct http_handlers handlers;
+    struct http_listener listener;
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;   /* the library's epoll */
+    uv_timer_t timer; /* MHD_get_timeout said later */
+    uv_idle_t again;  /* MHD_get_timeout said now */
+    int watch_fd;     /* our epoll: first byte, leaving, lingering */
+    uv_poll_t watch;
+    uv_timer_t sweep; /* deadlines */
+    uv_handle_t *handles[5]; /* all of the above, as far as they are initialised */
+    int n_handles;
+    struct http_conn *conns;
+    struct http_linger *lingers;
+    size_t n_conns, n_exchanges, n_lingers;
+    bool draining;
+};
+
+/* ---- http_listen.c: RN_BAD_ARGUMENT, RN_IO --------------------------------------------------- */
+enum rn_status http_listen_open(const char *listen, struct http_listener *out,
+                                struct rn_error *err) __attribute__((warn_unused_result));
+void http_listen_close(struct http_listener *listener);
+
+/* ---- http_guard.c ---------------------------------------------------------------------------- */
+struct http_guard {
+    int n_lengths, n_encodings, n_hosts;
+    bool chunked;
+    const char *fault; /* a sentence, NULL while all is well */
+};
+/* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00. */
+bool http_guard_target(const char *target);
+void http_guard_header(struct http_guard *guard, const char *name, size_t n_name,
+                       const char *value, size_t n_value);
+/* After all headers: the first fault found, NULL for a request that may pass. */
+const char *http_guard_verdict(const struct http_guard *guard, const char *version);
+
+/* ---- http_exchange.c ------------------------------------------------------------------------- */
+/* NULL when out of memory. method and path are borrowed from the library. */
+struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char *method,
+                                             const char *path);
+void http_exchange_free(struct http_exchange_full *exchange);
+/* False when the body cannot grow. */
+bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes, size_t n);
+/* Gives the reply to the library; only inside the access handler. */
+enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange);
+/* Writes an answer to the socket where the library takes none: in the middle of a header
+ * (exchange NULL) or of a body. The connection must be closed after it. */
+void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem);
+
+/* ---- http_conn.c ----------------------------------------------------------------------------- */
+/* NULL when out of memory. */
+struct http_conn *http_conn_new(struct http *http, struct MHD_Connection *mhd);
+void http_conn_free(struct http_conn *conn);
+void http_conn_enter(struct http_conn *conn, enum http_conn_state state);
+/* Suspends inside the access handler and watches whether the client leaves. */
+void http_conn_suspend(struct http_conn *conn);
+void http_conn_resume(struct http_conn *conn);
+/* Keeps the socket open for a while after the library has closed it. */
+void http_conn_linger(struct http_conn *conn);
+void http_conn_linger_end(struct http_linger *linger);
+/* Handles what happened on watch_fd. Also before the library reads, since a first byte that it
+ * has taken is no event any more. */
+void http_conn_look(struct http *http);
+/* Deadlines may have passed. */
+void http_conn_on_sweep(uv_timer_t *timer);
+
+#endif

@@ -1,0 +1,173 @@
+/* "HOST:PORT", ":PORT", "[::1]:PORT" and "unix:/path" to a listening socket.
+ *
+ * Socket options that accepted connections inherit are set here, once: answers go out without
+ * delay, and a peer that vanished is noticed after about 45 s of silence or 15 s of unread data.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/http_internal.h"
+
+#define BACKLOG 1024
+
+static void set_option(int fd, int level, int name, int value)
+{
+    (void)setsockopt(fd, level, name, &value, sizeof value); /* each only improves things */
+}
+
+/* Binds and listens; -1 with errno. */
+static int listen_at(const struct sockaddr *address, socklen_t n)
+{
+    const int fd =
+        socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (address->sa_family != AF_UNIX) {
+        set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+        set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 15000);
+        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    }
+    if (address->sa_family == AF_INET6)
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+    if (bind(fd, address, n) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    const int cause = errno;
+    close(fd);
+    errno = cause;
+    return -1;
+}
+
+/* A socket file that nobody listens on any more is left over from a crash, and is removed. */
+static bool remove_stale(const struct sockaddr_un *address, socklen_t n)
+{
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    const bool stale = connect(fd, (const struct sockaddr *)address, n) != 0 &&
+                       errno == ECONNREFUSED && unlink(address->sun_path) == 0;
+    close(fd);
+    return stale;
+}
+
+static enum rn_status open_unix(const char *listen_text, struct http_listener *out,
+                                struct rn_error *err)
+{
+    const char *path = listen_text + strlen("unix:");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
+        return rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: the path has 1 to %zu bytes",
+                       listen_text, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = listen_at((const struct sockaddr *)&address, sizeof address);
+    if (fd < 0 && errno == EADDRINUSE && remove_stale(&address, sizeof address))
+        fd = listen_at((const struct sockaddr *)&address, sizeof address);
+    else if (fd < 0 && errno != EADDRINUSE)
+        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen_text, strerror(errno));
+    if (fd < 0)
+        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen_text, strerror(EADDRINUSE));
+    out->fd = fd;
+    (void)snprintf(out->address, sizeof out->address, "unix:%s", path);
+    (void)snprintf(out->unix_path, sizeof out->unix_path, "%s", path);
+    return RN_OK;
+}
+
+/* Splits at the last colon; host without brackets. */
+static bool split(const char *text, char *host, size_t n_host, char *port, size_t n_port)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        strlen(colon + 1) > 5 || atoi(colon + 1) > 65535)
+        return false;
+    size_t n = (size_t)(colon - text);
+    if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
+        text++;
+        n -= 2;
+        if (n == 0)
+            return false;
+    } else if (memchr(text, ':', n)) {
+        return false;
+    }
+    if (n >= n_host)
+        return false;
+    memcpy(host, text, n);
+    host[n] = '\0';
+    (void)snprintf(port, n_port, "%s", colon + 1);
+    return true;
+}
+
+static void name_address(struct http_listener *listener)
+{
+    struct sockaddr_storage bound = {0};
+    socklen_t n = sizeof bound;
+    char host[INET6_ADDRSTRLEN] = "?", port[8] = "?";
+    if (getsockname(listener->fd, (struct sockaddr *)&bound, &n) == 0)
+        (void)getnameinfo((struct sockaddr *)&bound, n, host, sizeof host, port, sizeof port,
+                          NI_NUMERICHOST | NI_NUMERICSERV);
+    (void)snprintf(listener->address, sizeof listener->address,
+                   bound.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
+}
+
+enum rn_status http_listen_open(const char *listen, struct http_listener *out,
+                                struct rn_error *err)
+{
+    struct http_listener listener = {.fd = -1};
+    if (strncmp(listen, "unix:", strlen("unix:")) == 0) {
+        const enum rn_status status = open_unix(listen, &listener, err);
+        if (status == RN_OK)
+            *out = listener;
+        return status;
+    }
+    char host[256], port[8];
+    if (!split(listen, host, sizeof host, port, sizeof port))
+        return rn_fail(err, RN_BAD_ARGUMENT,
+                       "listen address %s: expected HOST:PORT, :PORT, [::1]:PORT or unix:/path",
+                       listen);
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    const int failure = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
+    if (failure != 0)
+        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, gai_strerror(failure));
+    int cause = EADDRNOTAVAIL;
+    for (int pass = 0; pass < 2 && listener.fd < 0; pass++) {
+        /* without a host, :: first: it serves IPv4, too */
+        for (const struct addrinfo *a = found; a && listener.fd < 0; a = a->ai_next) {
+            if (host[0] == '\0' && (a->ai_family == AF_INET6) != (pass == 0))
+                continue;
+            listener.fd = listen_at(a->ai_addr, a->ai_addrlen);
+            if (listener.fd < 0)
+                cause = errno;
+        }
+    }
+    freeaddrinfo(found);
+    if (listener.fd < 0)
+        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, strerror(cause));
+    name_address(&listener);
+    *out = listener;
+    return RN_OK;
+}
+
+void http_listen_close(struct http_listener *listener)
+{
+    if (listener->fd >= 0)
+        close(listener->fd);
+    if (listener->unix_path[0] != '\0')
+        (void)unlink(listener->unix_path);
+    listener->fd = -1;
+    listener->unix_path[0] = '\0';
+}
