@@ -249,6 +249,11 @@ static void run(struct http *http)
         (void)uv_timer_start(&http->timer, on_timer, wait_ms, 0);
 }
 
+void http_wake(struct http *http)
+{
+    (void)uv_idle_start(&http->again, on_again);
+}
+
 static int sweep_ms(const struct http_options *options)
 {
     const int timeouts[] = {options->header_timeout_ms, options->body_timeout_ms,

@@ -93,7 +93,8 @@ void http_conn_suspend(struct http_conn *conn)
 void http_conn_resume(struct http_conn *conn)
 {
     conn->suspended = false;
-    MHD_resume_connection(conn->mhd); /* also wakes the library's epoll */
+    MHD_resume_connection(conn->mhd);
+    http_wake(conn->http); /* the library does not wake a foreign loop for it */
 }
 
 /* ---- lingering ------------------------------------------------------------------------------- */

@@ -135,6 +135,8 @@ void http_conn_enter(struct http_conn *conn, enum http_conn_state state);
 /* Suspends inside the access handler and watches whether the client leaves. */
 void http_conn_suspend(struct http_conn *conn);
 void http_conn_resume(struct http_conn *conn);
+/* Has the library run in this turn of the loop. */
+void http_wake(struct http *http);
 /* Keeps the socket open for a while after the library has closed it. */
 void http_conn_linger(struct http_conn *conn);
 void http_conn_linger_end(struct http_linger *linger);
