@@ -1,7 +1,7 @@
 /* The engine's front: open = read -> weights -> graph -> plan, run, scores.
  *
- * Models are immutable once opened and may be shared by threads; a session belongs to one thread at a time.
- * Sees every room below and is seen by none of them.
+ * Models are immutable once opened and may be shared by threads; a session belongs to one thread at
+ * a time. Sees every room below and is seen by none of them.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/engine.h"
@@ -23,14 +23,16 @@
 #include "engine/load/resnet.h"
 #include "engine/plan/plan.h"
 
+#define DIGEST_TEXT (sizeof "sha256:" + 2 * (size_t)SHA256_DIGEST_SIZE)
+
 struct rn_model {
     struct rn_model_info info;
-    struct meta meta;       /* owns labels, ids and texts that info points to */
-    struct arena texts;     /* layers and their names */
+    struct meta meta;   /* owns labels, ids and texts that info points to */
+    struct arena texts; /* layers and their names */
     struct rn_layer *layers;
     size_t n_layers;
     struct plan *plan;
-    char digest[sizeof "sha256:" + 2 * SHA256_DIGEST_SIZE];
+    char digest[DIGEST_TEXT];
     char architecture[64];
 };
 
@@ -45,16 +47,16 @@ struct rn_session {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void digest(const uint8_t *bytes, size_t n, char *text)
+static void digest(const uint8_t *bytes, size_t n, char text[DIGEST_TEXT])
 {
     struct sha256_ctx sha;
     uint8_t hash[SHA256_DIGEST_SIZE];
     sha256_init(&sha);
     sha256_update(&sha, n, bytes);
     sha256_digest(&sha, sizeof hash, hash);
-    int at = sprintf(text, "sha256:");
+    int at = snprintf(text, DIGEST_TEXT, "sha256:");
     for (size_t i = 0; i < sizeof hash; i++)
-        at += sprintf(text + at, "%02x", hash[i]);
+        at += snprintf(text + at, DIGEST_TEXT - (size_t)at, "%02x", hash[i]);
 }
 
 /* Copies the layer rows and their names, so that they outlive the graph. */
@@ -302,8 +304,8 @@ void rn_session_run(struct rn_session *s, const float *const *inputs, int n, flo
     size_t classes = (size_t)s->model->info.classes;
     size_t row = (size_t)channel_blocks(s->model->info.classes) * CHANNEL_BLOCK;
     unsigned long denormals = cpu_denormals_flush();
-    const float *out = plan_run(s->model->plan, s->arena, inputs, n, s->threads,
-                                s->profile ? s->step_ns : NULL);
+    const float *out =
+        plan_run(s->model->plan, s->arena, inputs, n, s->threads, s->profile ? s->step_ns : NULL);
     cpu_denormals_restore(denormals);
     for (size_t i = 0; i < (size_t)n; i++)
         memcpy(logits + i * classes, out + i * row, classes * sizeof *logits);

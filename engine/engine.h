@@ -30,8 +30,8 @@ enum rn_interpolation { RN_BILINEAR, RN_BICUBIC };
 /* How pixels become the tensor that a network was trained on. Rounding is torchvision's,
  * resampling is Pillow's (8 bit, antialiased, two passes). */
 struct rn_recipe {
-    int resize;   /* the shorter side becomes this many pixels; the longer int(resize*long/short) */
-    int crop;     /* side of the square cut from the centre = input size of the network */
+    int resize; /* the shorter side becomes this many pixels; the longer int(resize*long/short) */
+    int crop;   /* side of the square cut from the centre = input size of the network */
     enum rn_interpolation interpolation;
     float mean[3], std[3]; /* per channel R, G, B, of pixel values scaled to 0…1 */
 };
@@ -74,9 +74,9 @@ RN_MUST_USE enum rn_status rn_image_probe(const uint8_t *bytes, size_t n,
                                           const struct rn_image_limits *limits,
                                           struct rn_image_info *out, struct rn_error *err);
 
-/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive) and PNG (all), applies the EXIF
- * orientation, drops alpha, replicates grey: what Pillow's exif_transpose + convert("RGB") give.
- * End with rn_image_done(). */
+/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive) and PNG (all), applies the
+ * EXIF orientation, drops alpha, replicates grey: what Pillow's exif_transpose + convert("RGB")
+ * give. End with rn_image_done(). */
 RN_MUST_USE enum rn_status rn_image_decode(const uint8_t *bytes, size_t n,
                                            const struct rn_image_limits *limits,
                                            struct rn_image *out, struct rn_error *err);
@@ -105,12 +105,12 @@ struct rn_model_options {
 /* Lives as long as the model. Texts are valid UTF-8. */
 struct rn_model_info {
     const char *name, *version, *source, *accuracy; /* "" where the file says nothing */
-    const char *digest;                             /* "sha256:<64 hex digits>" of the weights file */
-    const char *precision;                          /* "fp32" */
-    const char *architecture;                       /* "resnet50", "resnet20-cifar", … */
-    const char *kernels;                            /* the kernel table chosen: "avx2" */
+    const char *digest;       /* "sha256:<64 hex digits>" of the weights file */
+    const char *precision;    /* "fp32" */
+    const char *architecture; /* "resnet50", "resnet20-cifar", … */
+    const char *kernels;      /* the kernel table chosen: "avx2" */
     int classes;
-    int input[3];                                   /* channels, height, width of one image */
+    int input[3]; /* channels, height, width of one image */
     int max_batch;
     const char *const *labels; /* [classes] */
     const char *const *ids;    /* [classes], or NULL where the file has none */
@@ -137,12 +137,12 @@ const struct rn_model_info *rn_model_info(const struct rn_model *model);
 
 /* A layer as `inspect` shows it: the network as written in the file, before any fusion. */
 struct rn_layer {
-    const char *name; /* the file's own, prefix dropped: "layer1.0.conv1" */
-    const char *op;   /* "conv", "bn", "relu", "maxpool", … */
-    int kernel, stride;      /* 0 where it has none */
-    int output[4];           /* n=1, c, h, w */
+    const char *name;   /* the file's own, prefix dropped: "layer1.0.conv1" */
+    const char *op;     /* "conv", "bn", "relu", "maxpool", … */
+    int kernel, stride; /* 0 where it has none */
+    int output[4];      /* n=1, c, h, w */
     uint64_t parameters, flops;
-    int receptive_field;     /* input pixels along one side that one output value sees */
+    int receptive_field; /* input pixels along one side that one output value sees */
 };
 /* Borrowed from the model; *n = number of rows. */
 const struct rn_layer *rn_model_layers(const struct rn_model *model, size_t *n);

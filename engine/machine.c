@@ -12,8 +12,8 @@
 #include "engine/engine.h"
 #include "engine/kernel/kernel.h"
 
-#define TILE_BLOCKS 16                    /* K = 256: 16 KiB of weights */
-#define READ_BYTES ((size_t)64 << 20)     /* of each thread; beyond any last-level cache's share */
+#define TILE_BLOCKS 16                /* K = 256: 16 KiB of weights */
+#define READ_BYTES ((size_t)64 << 20) /* of each thread; beyond any last-level cache's share */
 #define TILE_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
 
 struct measure {

@@ -66,8 +66,8 @@ void accesslog_close(struct accesslog *log)
     free(log);
 }
 
-void accesslog_write(struct accesslog *log, const struct http_exchange *exchange,
-                     const char *model, int n_images, int max_batch)
+void accesslog_write(struct accesslog *log, const struct http_exchange *exchange, const char *model,
+                     int n_images, int max_batch)
 {
     if (!log)
         return;

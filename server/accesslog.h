@@ -20,7 +20,7 @@ void accesslog_close(struct accesslog *log);
 
 /* From on_completed. `log` NULL: nothing is written. `model` NULL and n_images 0 where the request
  * was no classification; max_batch is the largest batch that one of its images ran in. */
-void accesslog_write(struct accesslog *log, const struct http_exchange *exchange,
-                     const char *model, int n_images, int max_batch);
+void accesslog_write(struct accesslog *log, const struct http_exchange *exchange, const char *model,
+                     int n_images, int max_batch);
 
 #endif

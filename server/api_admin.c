@@ -70,11 +70,13 @@ void api_admin_readyz(const struct api *api, struct http_exchange *exchange)
     if (model && model->info->version[0])
         text_format(&name, "/%s", model->info->version);
     text_format(&out, "{\"status\":\"%s\",\"ready\":%s,\"model\":",
-                api->draining ? "draining" : ready ? "ready" : "loading",
+                api->draining ? "draining"
+                : ready       ? "ready"
+                              : "loading",
                 ready ? "true" : "false");
     text_json(&out, name.bytes);
-    text_format(&out, ",\"in_flight\":%zu,\"predicted_wait_ms\":",
-                pipeline_in_flight(api->pipeline));
+    text_format(&out,
+                ",\"in_flight\":%zu,\"predicted_wait_ms\":", pipeline_in_flight(api->pipeline));
     text_real(&out, predicted_wait_ms(api), 3);
     text_add(&out, "}");
     text_done(&name);

@@ -25,7 +25,8 @@ enum api_form api_body_form(const char *content_type, const uint8_t *bytes, size
     if (type == strlen("multipart/form-data") &&
         strncasecmp(content_type, "multipart/form-data", type) == 0)
         return API_FORM_MULTIPART;
-    if (type == strlen("application/json") && strncasecmp(content_type, "application/json", type) == 0)
+    if (type == strlen("application/json") &&
+        strncasecmp(content_type, "application/json", type) == 0)
         return API_FORM_JSON;
     size_t i = 0;
     while (i < n && bytes[i] && strchr(" \t\r\n", bytes[i]))
@@ -78,7 +79,8 @@ static bool set_field(struct api_body *body, const struct multipart_part *part,
     if (part->n_bytes >= sizeof value || memchr(part->bytes, '\0', part->n_bytes)) {
         problem_parameter(problem, part->name,
                           "%s: the value is no text of at most %zu characters (an image needs a "
-                          "filename)", part->name, sizeof value - 1);
+                          "filename)",
+                          part->name, sizeof value - 1);
         return false;
     }
     memcpy(value, part->bytes, part->n_bytes);
@@ -249,9 +251,8 @@ static bool read_parameters(struct api_body *body, json_t *parameters, struct pr
     }
     const char *key;
     json_t *value;
-    json_object_foreach (parameters, key, value)
-        if (!set_member(body, key, value, problem))
-            return false;
+    json_object_foreach(parameters, key,
+                        value) if (!set_member(body, key, value, problem)) return false;
     return true;
 }
 
@@ -278,7 +279,8 @@ static bool read_object(struct api_body *body, struct request *request, json_t *
     const char *key;
     json_t *value;
     bool hf = strcmp(image_key, "inputs") == 0;
-    json_object_foreach (root, key, value) {
+    json_object_foreach(root, key, value)
+    {
         if (strcmp(key, image_key) == 0)
             continue;
         bool parameters = hf && strcmp(key, "parameters") == 0;
@@ -303,8 +305,8 @@ static bool read_object(struct api_body *body, struct request *request, json_t *
 static bool read_json(struct api_body *body, struct request *request, struct problem *problem)
 {
     json_error_t error;
-    json_t *root = json_loadb((const char *)body->bytes, body->n_bytes, JSON_REJECT_DUPLICATES,
-                              &error);
+    json_t *root =
+        json_loadb((const char *)body->bytes, body->n_bytes, JSON_REJECT_DUPLICATES, &error);
     bool ok = false;
     if (!root)
         problem_set(problem, PROBLEM_BAD_JSON, "line %d, column %d: %s", error.line, error.column,

@@ -1,9 +1,9 @@
-/* The life of a classification as its client sees it: header checked, body handed to the pipeline, answer
- * written, bill paid.
+/* The life of a classification as its client sees it: header checked, body handed to the pipeline,
+ * answer written, bill paid.
  *
  * Loop thread, except parse(), which the pipeline runs on a worker with the request to itself.
- * A refusal found at the header goes out at once when a long body would follow; before a short body it
- * waits for it, so that the connection can be kept.
+ * A refusal found at the header goes out at once when a long body would follow; before a short body
+ * it waits for it, so that the connection can be kept.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/api_classify.h"
@@ -122,7 +122,8 @@ void api_classify_header(const struct api *api, struct http_exchange *exchange)
         http_reply_problem(exchange, &c->refusal);
 }
 
-/* ---- through the pipeline --------------------------------------------------------------------- */
+/* ---- through the pipeline ---------------------------------------------------------------------
+ */
 
 /* On a worker. */
 static void parse(struct request *request)
@@ -229,8 +230,8 @@ static struct request *make_request(struct classification *c)
     c->body.content_type = type ? type : "";
     c->body.bytes = exchange->body;
     c->body.n_bytes = exchange->body_bytes;
-    bool raw = api_body_form(c->body.content_type, exchange->body, exchange->body_bytes) ==
-               API_FORM_RAW;
+    bool raw =
+        api_body_form(c->body.content_type, exchange->body, exchange->body_bytes) == API_FORM_RAW;
     struct request *request = request_new(raw ? 1 : 0);
     if (!request)
         return NULL;
@@ -270,7 +271,8 @@ void api_classify_gone(const struct api *api, struct http_exchange *exchange)
     pipeline_cancel(api->pipeline, c->request);
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------
+ */
 
 /* The pipeline counts the images that it took and their stages between the two ends. */
 static void count(const struct classification *c)

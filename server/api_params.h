@@ -1,7 +1,7 @@
 /* The parameters of a classification, from the query, a form's fields or JSON: one table of names.
  *
- * Pure; any thread. Values come as text. What depends on the model (the range of top_k) is checked by
- * api_params_check() once the model is known.
+ * Pure; any thread. Values come as text. What depends on the model (the range of top_k) is checked
+ * by api_params_check() once the model is known.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_API_PARAMS_H
@@ -14,13 +14,13 @@ struct problem;
 #define API_PARAMS_MAX_TIMEOUT_MS 600000
 
 struct api_params {
-    int top_k;          /* as given; without it the server's, but no more than there are classes */
+    int top_k; /* as given; without it the server's, but no more than there are classes */
     bool has_top_k;
-    double threshold;   /* predictions below it are left out */
-    int timeout_ms;     /* 0: the server's */
-    char model[128];    /* "": the first */
+    double threshold; /* predictions below it are left out */
+    int timeout_ms;   /* 0: the server's */
+    char model[128];  /* "": the first */
     bool labels, timings;
-    bool debug_input;   /* answer the picture that the network saw */
+    bool debug_input; /* answer the picture that the network saw */
 };
 extern const struct api_params api_params_default;
 

@@ -7,13 +7,75 @@ enum { BAD = 0, SPACE = -1, PAD = -2 };
 
 /* The six bits of a character plus one, or what else it is. */
 static const int8_t values[256] = {
-    ['A'] = 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
-    ['N'] = 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
-    ['n'] = 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
-    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
-    ['+'] = 63, ['/'] = 64, ['='] = PAD,
-    [' '] = SPACE, ['\t'] = SPACE, ['\r'] = SPACE, ['\n'] = SPACE,
+    ['A'] = 1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    ['N'] = 14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    25,
+    26,
+    ['a'] = 27,
+    28,
+    29,
+    30,
+    31,
+    32,
+    33,
+    34,
+    35,
+    36,
+    37,
+    38,
+    39,
+    ['n'] = 40,
+    41,
+    42,
+    43,
+    44,
+    45,
+    46,
+    47,
+    48,
+    49,
+    50,
+    51,
+    52,
+    ['0'] = 53,
+    54,
+    55,
+    56,
+    57,
+    58,
+    59,
+    60,
+    61,
+    62,
+    ['+'] = 63,
+    ['/'] = 64,
+    ['='] = PAD,
+    [' '] = SPACE,
+    ['\t'] = SPACE,
+    ['\r'] = SPACE,
+    ['\n'] = SPACE,
 };
 
 size_t base64_bound(size_t n)
@@ -22,12 +84,14 @@ size_t base64_bound(size_t n)
 }
 
 /* The one or two bytes of a last group of two or three characters. */
-static enum rn_status last_group(uint32_t bits, int n_chars, int n_pads, uint8_t *out, size_t *n_out,
-                                 struct rn_error *err)
+static enum rn_status last_group(uint32_t bits, int n_chars, int n_pads, uint8_t *out,
+                                 size_t *n_out, struct rn_error *err)
 {
     if (n_chars + n_pads != (n_chars || n_pads ? 4 : 0) || n_pads > 2)
-        return rn_fail(err, RN_BAD_ARGUMENT, "base64 ends with %d characters and %d '=' instead "
-                       "of a group of four", n_chars, n_pads);
+        return rn_fail(err, RN_BAD_ARGUMENT,
+                       "base64 ends with %d characters and %d '=' instead "
+                       "of a group of four",
+                       n_chars, n_pads);
     if (n_chars == 0)
         return RN_OK;
     bits <<= 6 * n_pads;

@@ -1,8 +1,8 @@
 /* Base64 (RFC 4648, section 4) to bytes.
  *
- * Pure; any thread. Strict about the alphabet, the padding and the unused bits of the last group, so
- * that a damaged upload is refused and not guessed at; blanks and line breaks between characters are
- * allowed, since encoders wrap lines.
+ * Pure; any thread. Strict about the alphabet, the padding and the unused bits of the last group,
+ * so that a damaged upload is refused and not guessed at; blanks and line breaks between characters
+ * are allowed, since encoders wrap lines.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_BASE64_H

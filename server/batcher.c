@@ -11,9 +11,9 @@
 
 #include "server/request.h"
 
-#define FORGET 0.95         /* weight of the past after one more batch */
-#define OUTLIER 4           /* a duration counts at most this many times the expected one */
-#define MIN_SPREAD 1e-3     /* of batch sizes, below which base and slope cannot be told apart */
+#define FORGET 0.95     /* weight of the past after one more batch */
+#define OUTLIER 4       /* a duration counts at most this many times the expected one */
+#define MIN_SPREAD 1e-3 /* of batch sizes, below which base and slope cannot be told apart */
 
 struct batcher {
     int max_batch;
@@ -36,8 +36,7 @@ static uint64_t batch_cost_ns(const struct batcher *batcher, int n)
     const double spread = batcher->s_1 * batcher->s_nn - batcher->s_n * batcher->s_n;
     double per_image = batcher->s_t / batcher->s_n, base = 0;
     if (spread > MIN_SPREAD * batcher->s_1 * batcher->s_nn) {
-        const double slope =
-            (batcher->s_1 * batcher->s_nt - batcher->s_n * batcher->s_t) / spread;
+        const double slope = (batcher->s_1 * batcher->s_nt - batcher->s_n * batcher->s_t) / spread;
         const double offset = (batcher->s_t - slope * batcher->s_n) / batcher->s_1;
         if (slope < 0) { /* noise; a larger batch is never cheaper */
             per_image = 0;

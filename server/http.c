@@ -26,9 +26,11 @@
 #define DRAIN_SWEEP_MS 100
 #define MAX_DRAIN_ACCEPTS 256 /* rounds of accepting what waits in the backlog */
 
-/* ---- the library's callbacks ------------------------------------------------------------------ */
+/* ---- the library's callbacks ------------------------------------------------------------------
+ */
 
-__attribute__((format(printf, 2, 0))) static void on_library_log(void *arg, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *arg, const char *format,
+                                                                 va_list args)
 {
     char text[256];
     (void)arg;
@@ -104,12 +106,12 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
                                          : http_guard_verdict(&guard, version);
     const char *length = http_header(public, "Content-Length");
     if (length)
-        public->declared_bytes = strtoll(length, NULL, 10);
+    public->declared_bytes = strtoll(length, NULL, 10);
     *has_body = fault != NULL || guard.n_encodings > 0 || public->declared_bytes > 0;
     if (fault) {
         problem_set(&problem, PROBLEM_BAD_HTTP, "%s", fault);
         http_reply_problem(public, &problem);
-    } else if (public->declared_bytes > 0 && (uint64_t)public->declared_bytes > limit) {
+    } else if (public->declared_bytes > 0 && (uint64_t) public->declared_bytes > limit) {
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has %lld bytes, the limit is %zu",
                     (long long)public->declared_bytes, limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
@@ -206,7 +208,8 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **user,
     }
 }
 
-/* ---- the library in the loop ------------------------------------------------------------------ */
+/* ---- the library in the loop ------------------------------------------------------------------
+ */
 
 static void run(struct http *http);
 
@@ -251,7 +254,8 @@ static void run(struct http *http)
 
 void http_wake(struct http *http)
 {
-    (void)uv_idle_start(&http->again, on_again);
+    if (!uv_is_closing((uv_handle_t *)&http->again))
+        (void)uv_idle_start(&http->again, on_again);
 }
 
 static int sweep_ms(const struct http_options *options)
@@ -306,12 +310,13 @@ static struct MHD_Daemon *start_library(struct http *http)
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
         http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         http->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->options.max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_END);
 }
 
-/* ---- the public face -------------------------------------------------------------------------- */
+/* ---- the public face --------------------------------------------------------------------------
+ */
 
 enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *options,
                          const struct http_handlers *handlers, struct http **out,
@@ -333,8 +338,7 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
     if (http->watch_fd >= 0)
         http->daemon = start_library(http);
     if (!http->daemon || !start_handles(http)) {
-        status = rn_fail(err, RN_IO, "the HTTP server could not be started on %s",
-                         options->listen);
+        status = rn_fail(err, RN_IO, "the HTTP server could not be started on %s", options->listen);
         goto fail;
     }
     *out = http;

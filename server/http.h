@@ -3,7 +3,8 @@
  * Everything here runs on the loop thread. An exchange is one request and its one reply. It is
  * created when the header has been read and dies after on_completed, the only place where the
  * handler's `user` pointer may be freed. Between on_request and http_reply the connection is
- * suspended; http_reply may be called inside on_header and on_request or any time later from the loop.
+ * suspended; http_reply may be called inside on_header and on_request or any time later from the
+ * loop.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_HTTP_H
@@ -24,16 +25,16 @@ struct http;
 struct http_exchange {
     const char *method, *path; /* "POST", "/classify" (query cut off, percent-decoded) */
     char id[HTTP_ID_SIZE];
-    char peer[64];             /* the client's address, "unix" for a local socket */
-    const uint8_t *body;       /* whole, from on_request on until on_completed; NULL if empty */
+    char peer[64];       /* the client's address, "unix" for a local socket */
+    const uint8_t *body; /* whole, from on_request on until on_completed; NULL if empty */
     size_t body_bytes;
-    int64_t declared_bytes;    /* Content-Length, -1 without one */
-    uint64_t arrived_ns;       /* monotonic: header complete */
-    uint64_t received_ns;      /* monotonic: body complete */
-    uint64_t replied_ns;       /* monotonic: http_reply called; 0 before */
-    int status;                /* of the reply; 499 when the client left before it; 0 before */
+    int64_t declared_bytes; /* Content-Length, -1 without one */
+    uint64_t arrived_ns;    /* monotonic: header complete */
+    uint64_t received_ns;   /* monotonic: body complete */
+    uint64_t replied_ns;    /* monotonic: http_reply called; 0 before */
+    int status;             /* of the reply; 499 when the client left before it; 0 before */
     size_t reply_bytes;
-    void *user;                /* the handler's */
+    void *user; /* the handler's */
 };
 
 struct http_handlers {

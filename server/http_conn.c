@@ -227,8 +227,8 @@ static void check_deadline(struct http_conn *conn, uint64_t now_ns)
     uint64_t limit_ns;
     switch (conn->state) {
     case HTTP_CONN_IDLE:
-        limit_ns = ms * (uint64_t)(conn->fresh ? options->header_timeout_ms
-                                               : options->idle_timeout_ms);
+        limit_ns =
+            ms * (uint64_t)(conn->fresh ? options->header_timeout_ms : options->idle_timeout_ms);
         if (age_ns > limit_ns || (draining && age_ns > DRAIN_IDLE_NS))
             abort_conn(conn);
         break;

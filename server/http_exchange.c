@@ -124,8 +124,8 @@ bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes
 enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
 {
     struct http_conn *conn = exchange->conn;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        exchange->n_reply, exchange->reply, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(exchange->n_reply, exchange->reply, MHD_RESPMEM_MUST_FREE);
     if (!response)
         return MHD_NO;
     exchange->reply = NULL;
@@ -165,8 +165,8 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
                                 "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
                                 "Content-Type: application/problem+json\r\n"
                                 "Content-Length: %zu\r\nX-Request-Id: %s\r\n\r\n",
-                                row->status, MHD_get_reason_phrase_for((unsigned)row->status),
-                                date, body ? n_body : 0, id);
+                                row->status, MHD_get_reason_phrase_for((unsigned)row->status), date,
+                                body ? n_body : 0, id);
     if (n_head > 0 && send(conn->fd, head, (size_t)n_head, MSG_NOSIGNAL | MSG_DONTWAIT) == n_head &&
         body)
         (void)send(conn->fd, body, n_body, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -33,7 +33,8 @@ static bool has_control(const char *text, size_t n)
     return false;
 }
 
-/* host [":" port], RFC 3986 section 3.2 without user information; no comma, which joins two hosts. */
+/* host [":" port], RFC 3986 section 3.2 without user information; no comma, which joins two hosts.
+ */
 static bool is_authority(const char *text, size_t n)
 {
     size_t i = 0;
@@ -74,8 +75,8 @@ bool http_guard_target(const char *target)
     return true;
 }
 
-void http_guard_header(struct http_guard *guard, const char *name, size_t n_name,
-                       const char *value, size_t n_value)
+void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
+                       size_t n_value)
 {
     if (guard->fault)
         return;

@@ -17,11 +17,12 @@
 
 #define HTTP_MAX_REPLY_HEADERS 12
 
-/* What an entry of the watching epoll is: first member of struct http_conn and struct http_linger. */
+/* What an entry of the watching epoll is: first member of struct http_conn and struct http_linger.
+ */
 enum http_watched { HTTP_WATCHED_CONN, HTTP_WATCHED_LINGER };
 
 enum http_conn_state {
-    HTTP_CONN_IDLE,    /* no byte of a request yet */
+    HTTP_CONN_IDLE, /* no byte of a request yet */
     HTTP_CONN_HEADER,
     HTTP_CONN_BODY,
     HTTP_CONN_WORKING, /* the handler has the request */
@@ -36,10 +37,10 @@ struct http_conn {
     struct http_conn *prev, *next; /* all connections */
     struct MHD_Connection *mhd;
     struct http_exchange_full *exchange; /* the present one, or NULL */
-    int fd;            /* the library's; borrowed */
-    uint64_t since_ns; /* when the deadline of this state began */
-    bool fresh;        /* no request completed yet */
-    bool bad_target;   /* the present request's target, raw, breaks a rule */
+    int fd;                              /* the library's; borrowed */
+    uint64_t since_ns;                   /* when the deadline of this state began */
+    bool fresh;                          /* no request completed yet */
+    bool bad_target;                     /* the present request's target, raw, breaks a rule */
     bool suspended;
 };
 
@@ -87,7 +88,7 @@ struct http {
     uv_idle_t again;  /* MHD_get_timeout said now */
     int watch_fd;     /* our epoll: first byte, leaving, lingering */
     uv_poll_t watch;
-    uv_timer_t sweep; /* deadlines */
+    uv_timer_t sweep;        /* deadlines */
     uv_handle_t *handles[5]; /* all of the above, as far as they are initialised */
     int n_handles;
     struct http_conn *conns;
@@ -97,8 +98,8 @@ struct http {
 };
 
 /* ---- http_listen.c: RN_BAD_ARGUMENT, RN_IO --------------------------------------------------- */
-enum rn_status http_listen_open(const char *listen, struct http_listener *out,
-                                struct rn_error *err) __attribute__((warn_unused_result));
+enum rn_status http_listen_open(const char *listen, struct http_listener *out, struct rn_error *err)
+    __attribute__((warn_unused_result));
 void http_listen_close(struct http_listener *listener);
 
 /* ---- http_guard.c ---------------------------------------------------------------------------- */
@@ -109,8 +110,8 @@ struct http_guard {
 };
 /* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00. */
 bool http_guard_target(const char *target);
-void http_guard_header(struct http_guard *guard, const char *name, size_t n_name,
-                       const char *value, size_t n_value);
+void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
+                       size_t n_value);
 /* After all headers: the first fault found, NULL for a request that may pass. */
 const char *http_guard_verdict(const struct http_guard *guard, const char *version);
 

@@ -28,8 +28,7 @@ static void set_option(int fd, int level, int name, int value)
 /* Binds and listens; -1 with errno. */
 static int listen_at(const struct sockaddr *address, socklen_t n)
 {
-    const int fd =
-        socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     if (address->sa_family != AF_UNIX) {
@@ -121,8 +120,7 @@ static void name_address(struct http_listener *listener)
                    bound.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
 }
 
-enum rn_status http_listen_open(const char *listen, struct http_listener *out,
-                                struct rn_error *err)
+enum rn_status http_listen_open(const char *listen, struct http_listener *out, struct rn_error *err)
 {
     struct http_listener listener = {.fd = -1};
     if (strncmp(listen, "unix:", strlen("unix:")) == 0) {

@@ -22,8 +22,9 @@ static const struct {
 
 static void print_help(FILE *out)
 {
-    (void)fprintf(out, "resnetd %s: image classification over HTTP on CPUs\n\n"
-                       "usage: resnetd COMMAND [OPTIONS]\n\n",
+    (void)fprintf(out,
+                  "resnetd %s: image classification over HTTP on CPUs\n\n"
+                  "usage: resnetd COMMAND [OPTIONS]\n\n",
                   RESNETD_VERSION);
     for (size_t i = 0; i < N_COMMANDS; i++)
         (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);

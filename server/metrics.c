@@ -47,8 +47,8 @@ static const struct {
 
 struct series {
     char *labels;
-    double value;                       /* a histogram's sum */
-    uint64_t counts[MAX_BUCKETS + 1];   /* per bucket, not cumulative; last +Inf */
+    double value;                     /* a histogram's sum */
+    uint64_t counts[MAX_BUCKETS + 1]; /* per bucket, not cumulative; last +Inf */
 };
 
 struct metrics {

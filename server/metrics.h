@@ -1,7 +1,8 @@
 /* Counters, gauges and histograms, one row each in metrics.def; Prometheus text format 0.0.4.
  *
  * Loop thread only. `labels` is the finished text between the braces, e.g. stage="decode", or ""; a
- * series begins to exist with its first use. Label values come from fixed sets, never from a client.
+ * series begins to exist with its first use. Label values come from fixed sets, never from a
+ * client.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_METRICS_H
@@ -29,7 +30,8 @@ void metrics_observe_span(struct metrics *metrics, enum metric id, const char *l
                           uint64_t from_ns, uint64_t to_ns);
 /* key="value" into buf with the value escaped as the format wants (cut to fit); returns buf. */
 const char *metrics_label(char *buf, size_t n, const char *key, const char *value);
-/* The exposition text, malloc'ed; *n its length; NULL when out of memory. Adds the process_* rows. */
+/* The exposition text, malloc'ed; *n its length; NULL when out of memory. Adds the process_* rows.
+ */
 char *metrics_render(struct metrics *metrics, size_t *n);
 
 #endif

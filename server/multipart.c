@@ -89,8 +89,8 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* A quoted value as curl and browsers write it: \" and \\, and %22 %0D %0A for what would break the line
- * (HTML, "multipart/form-data encoding algorithm"). Other backslashes stay: old clients send
+/* A quoted value as curl and browsers write it: \" and \\, and %22 %0D %0A for what would break the
+ * line (HTML, "multipart/form-data encoding algorithm"). Other backslashes stay: old clients send
  * Windows paths. `all`: every %XX, for filename* (RFC 5987). */
 static void unescape(char *text, bool all)
 {
@@ -213,8 +213,10 @@ static enum rn_status read_boundary(const char *content_type, char *boundary, si
             continue;
         size_t n = (size_t)(value.end - value.at);
         if (n < 1 || n >= size)
-            return rn_fail(err, RN_BAD_ARGUMENT, "the boundary in Content-Type has %zu characters "
-                           "instead of 1 to %zu", n, size - 1);
+            return rn_fail(err, RN_BAD_ARGUMENT,
+                           "the boundary in Content-Type has %zu characters "
+                           "instead of 1 to %zu",
+                           n, size - 1);
         copy(value, boundary, size);
         return RN_OK;
     }

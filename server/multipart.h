@@ -1,7 +1,7 @@
 /* multipart/form-data (RFC 7578, RFC 2046) out of a body that is whole in memory.
  *
- * Pure; any thread; allocates nothing: a part's bytes are borrowed from the body, its names are copied
- * into the part. Knows no parameters and no images.
+ * Pure; any thread; allocates nothing: a part's bytes are borrowed from the body, its names are
+ * copied into the part. Knows no parameters and no images.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_MULTIPART_H

@@ -428,8 +428,8 @@ void pipeline_free(struct pipeline *pipeline)
 void pipeline_submit(struct pipeline *pipeline, struct request *request)
 {
     const int n_images = request->images ? request->n_images : 1;
-    const bool admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
-                                         &request->problem);
+    const bool admitted =
+        pipeline_admit(pipeline, request->model, n_images, request->deadline_ns, &request->problem);
     pipeline->n_requests++;
     if (!admitted) {
         finish_request(pipeline, request);

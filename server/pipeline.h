@@ -17,9 +17,9 @@ struct metrics;
 struct pipeline;
 
 struct pipeline_options {
-    int decode_workers;     /* decodes in flight; the uv pool has two threads more */
-    int queue_limit;        /* images admitted and not yet in a batch */
-    int batch_window_ms;    /* longest wait for company while other images are being decoded */
+    int decode_workers;  /* decodes in flight; the uv pool has two threads more */
+    int queue_limit;     /* images admitted and not yet in a batch */
+    int batch_window_ms; /* longest wait for company while other images are being decoded */
     struct rn_image_limits limits;
 };
 

@@ -1,4 +1,5 @@
-/* PNG by stb_image_write, in memory only. Pure; any thread: stb's settings are left at their defaults.
+/* PNG by stb_image_write, in memory only. Pure; any thread: stb's settings are left at their
+ * defaults.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/png.h"

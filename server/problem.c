@@ -62,8 +62,7 @@ void problem_text(struct problem *problem, const char *key, const char *text)
     next_member(problem, key)->text = text;
 }
 
-void problem_from_status(struct problem *problem, enum rn_status status,
-                         const struct rn_error *err)
+void problem_from_status(struct problem *problem, enum rn_status status, const struct rn_error *err)
 {
     static const enum problem_type types[] = {
         [RN_UNSUPPORTED_FORMAT] = PROBLEM_UNSUPPORTED_FORMAT,

@@ -35,7 +35,7 @@ struct problem {
     char detail[256];
     char parameter[64];               /* of BAD_PARAMETER: its name; else "" */
     struct problem_member members[4]; /* up to the first with key NULL */
-    int retry_after_ms;               /* > 0: a member, and Retry-After in whole seconds, rounded up */
+    int retry_after_ms; /* > 0: a member, and Retry-After in whole seconds, rounded up */
 };
 
 struct problem_row {
@@ -46,13 +46,11 @@ struct problem_row {
 const struct problem_row *problem_row(enum problem_type type);
 
 /* Fills in type and detail and clears the rest. */
-__attribute__((format(printf, 3, 4))) void problem_set(struct problem *problem,
-                                                       enum problem_type type, const char *format,
-                                                       ...);
+__attribute__((format(printf, 3, 4))) void
+problem_set(struct problem *problem, enum problem_type type, const char *format, ...);
 /* BAD_PARAMETER with the parameter's name. */
-__attribute__((format(printf, 3, 4))) void problem_parameter(struct problem *problem,
-                                                             const char *name, const char *format,
-                                                             ...);
+__attribute__((format(printf, 3, 4))) void
+problem_parameter(struct problem *problem, const char *name, const char *format, ...);
 /* The next free member; more than there is room for is a bug. */
 void problem_number(struct problem *problem, const char *key, int64_t number);
 void problem_text(struct problem *problem, const char *key, const char *text);
@@ -65,8 +63,8 @@ void problem_from_status(struct problem *problem, enum rn_status status,
 void problem_from_image(struct problem *problem, enum rn_status status, const struct rn_error *err,
                         const uint8_t *bytes, size_t n, const struct rn_image_limits *limits);
 
-/* Appends "type":…,"title":…,"status":…,"detail":… and the rest, without braces; "instance" from the
- * request's id where it is not NULL. */
+/* Appends "type":…,"title":…,"status":…,"detail":… and the rest, without braces; "instance" from
+ * the request's id where it is not NULL. */
 void problem_write(struct text *out, const struct problem *problem, const char *id);
 /* The whole object; malloc'ed, NUL-terminated, *n without the NUL; NULL when out of memory. */
 char *problem_json(const struct problem *problem, const char *id, size_t *n);

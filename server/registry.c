@@ -73,9 +73,9 @@ enum rn_status registry_add(struct registry *registry, struct rn_model *model,
     entry->refs = 1;
     for (const struct registry_model *other = registry->first; other; other = other->next) {
         if (strcmp(other->info->name, info->name) == 0) {
-            status = rn_fail(err, RN_BAD_ARGUMENT,
-                             "two models are called \"%s\"; give one a name as NAME=PATH",
-                             info->name);
+            status =
+                rn_fail(err, RN_BAD_ARGUMENT,
+                        "two models are called \"%s\"; give one a name as NAME=PATH", info->name);
             goto fail;
         }
     }

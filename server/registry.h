@@ -25,7 +25,7 @@ struct registry_model {
     float *logits; /* [max_batch][classes], of the batch that runs */
     int refs;
     struct registry_model *next_busy; /* the pipeline's list of models with work */
-    bool self_tested; /* one inference ran and its scores are finite and sum to 1 */
+    bool self_tested;                 /* one inference ran and its scores are finite and sum to 1 */
 };
 
 struct registry *registry_new(void); /* NULL when out of memory */

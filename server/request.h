@@ -20,11 +20,11 @@ struct registry_model;
 struct request;
 
 enum request_state {
-    REQUEST_WAITING,   /* for a decode worker */
-    REQUEST_DECODING,  /* on a worker */
-    REQUEST_QUEUED,    /* in the batcher */
-    REQUEST_RUNNING,   /* in a batch */
-    REQUEST_FINISHED,  /* scores or problem are set */
+    REQUEST_WAITING,  /* for a decode worker */
+    REQUEST_DECODING, /* on a worker */
+    REQUEST_QUEUED,   /* in the batcher */
+    REQUEST_RUNNING,  /* in a batch */
+    REQUEST_FINISHED, /* scores or problem are set */
 };
 
 /* One image of a request. */
@@ -32,17 +32,17 @@ struct request_image {
     struct request *request;
     struct request_image *next; /* in the decode queue or the batcher */
     enum request_state state;
-    const char *name;           /* file name from the form, else ""; owned by the request */
-    const uint8_t *bytes;       /* the file; borrowed from the exchange's body or from `owned` */
+    const char *name;     /* file name from the form, else ""; owned by the request */
+    const uint8_t *bytes; /* the file; borrowed from the exchange's body or from `owned` */
     size_t n_bytes;
-    uint8_t *owned;             /* decoded base64, else NULL */
-    struct rn_image_info info;  /* valid once has_info */
+    uint8_t *owned;            /* decoded base64, else NULL */
+    struct rn_image_info info; /* valid once has_info */
     bool has_info;
-    float *tensor;              /* [3][h][w] */
-    uint8_t *rgb;               /* [h][w][3] that the network saw, kept when request->keep_rgb */
-    float *logits;              /* [classes] */
-    int batch_size;             /* of the batch it ran in */
-    struct problem problem;     /* type PROBLEM_NONE when it worked */
+    float *tensor;          /* [3][h][w] */
+    uint8_t *rgb;           /* [h][w][3] that the network saw, kept when request->keep_rgb */
+    float *logits;          /* [classes] */
+    int batch_size;         /* of the batch it ran in */
+    struct problem problem; /* type PROBLEM_NONE when it worked */
     uint64_t decode_start_ns, decode_end_ns, preprocess_end_ns, batch_start_ns, batch_end_ns;
 };
 
@@ -51,15 +51,15 @@ struct request {
     struct request_image *images; /* [n_images]; set before submit or by parse */
     int n_images, n_finished;
     bool keep_rgb;
-    atomic_bool cancelled;        /* the client left: what has not started will not */
+    atomic_bool cancelled; /* the client left: what has not started will not */
     uint64_t arrived_ns, received_ns, deadline_ns;
-    struct problem problem;       /* of the request as a whole (parse failed, refused) */
+    struct problem problem; /* of the request as a whole (parse failed, refused) */
     /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets
      * `problem` on failure. NULL when images are set already. */
     void (*parse)(struct request *request);
     /* On the loop, once: every image is finished, or `problem` is set. */
     void (*done)(struct request *request);
-    void *user;                   /* the handler's: its exchange and parameters */
+    void *user; /* the handler's: its exchange and parameters */
     /* The pipeline's: its queue of requests that still want a worker. */
     struct request *next;
     int n_started; /* images handed to a worker */

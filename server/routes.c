@@ -23,7 +23,7 @@ struct route {
     const char *label; /* of metrics */
     const char *methods[2];
     const char *allow;
-    handle_fn request;                  /* must be there and must reply, now or later */
+    handle_fn request;                 /* must be there and must reply, now or later */
     handle_fn header, gone, completed; /* of a handler that keeps exchange->user, else NULL */
 };
 
@@ -31,8 +31,8 @@ struct route {
 #define READ {"GET", "HEAD"}, "GET, HEAD, OPTIONS"
 
 static const struct route routes[] = {
-    {"/classify", "/classify", UPLOAD, api_classify_request, api_classify_header,
-     api_classify_gone, api_classify_completed},
+    {"/classify", "/classify", UPLOAD, api_classify_request, api_classify_header, api_classify_gone,
+     api_classify_completed},
     {"/", "/", READ, api_admin_index, NULL, NULL, NULL},
     {"/livez", "/livez", READ, api_admin_livez, NULL, NULL, NULL},
     {"/readyz", "/readyz", READ, api_admin_readyz, NULL, NULL, NULL},

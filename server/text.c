@@ -1,5 +1,5 @@
-/* A growing text with a JSON writer's three needs: structure by printf, strings escaped, numbers with
- * fixed decimals.
+/* A growing text with a JSON writer's three needs: structure by printf, strings escaped, numbers
+ * with fixed decimals.
  *
  * Pure; any thread. Doubles its memory as it grows. Keeps no state of what JSON it is inside of.
  *

@@ -56,7 +56,8 @@ static void free_job(struct job *job)
     job->workers->free_jobs = job;
 }
 
-/* The status of after-callbacks is libuv's: it could only be UV_ECANCELED, which we never ask for. */
+/* The status of after-callbacks is libuv's: it could only be UV_ECANCELED, which we never ask for.
+ */
 static void parse_done(uv_work_t *work, int status)
 {
     struct job *job = work->data;

@@ -1,8 +1,10 @@
 /* CPU features from the compiler's cpuid helper; cores from the affinity mask and cgroup files.
  *
- * cgroup v2: <mount>/<group>/cpu.max = "QUOTA|max PERIOD". v1: cpu.cfs_quota_us and cpu.cfs_period_us
- * (-1 = none) under the cpu controller. A parent's quota binds too, so every level up to the mount is read.
- * Inside a container the group's own path may not be visible; the mount's root is read then.
+ * cgroup v2: <mount>/<group>/cpu.max = "QUOTA|max PERIOD". v1: cpu.cfs_quota_us and
+ * cpu.cfs_period_us
+ * (-1 = none) under the cpu controller. A parent's quota binds too, so every level up to the mount
+ * is read. Inside a container the group's own path may not be visible; the mount's root is read
+ * then.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/cpu.h"

@@ -13,8 +13,8 @@ enum cpu_flag {
 /* The enum cpu_flag bits that both the CPU and the operating system support. */
 unsigned cpu_flags(void);
 
-/* Cores in the affinity mask, cut down to the CPU quota (rounded up) of our cgroup and its parents; at
- * least 1. `root` stands for "/", so that tests can bring their own files; NULL means "/". */
+/* Cores in the affinity mask, cut down to the CPU quota (rounded up) of our cgroup and its parents;
+ * at least 1. `root` stands for "/", so that tests can bring their own files; NULL means "/". */
 int cpu_cores(const char *root);
 
 /* Makes denormal results and operands zero in the calling thread (a denormal costs a hundred

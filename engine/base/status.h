@@ -44,9 +44,8 @@ const char *rn_status_text(enum rn_status status);
 
 /* Writes the sentence (cut to fit; err may be NULL) and returns `status`, so that a failing
  * function can end in `return rn_fail(err, RN_IO, "%s: %s", path, strerror(errno));`. */
-__attribute__((format(printf, 3, 4))) enum rn_status rn_fail(struct rn_error *err,
-                                                             enum rn_status status,
-                                                             const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum rn_status
+rn_fail(struct rn_error *err, enum rn_status status, const char *format, ...);
 
 /* *out = a * b; RN_NO_MEMORY where it does not fit a size_t. */
 __attribute__((warn_unused_result)) static inline enum rn_status size_mul(size_t a, size_t b,

@@ -1,9 +1,9 @@
 /* Shapes, and the one memory layout of feature maps inside the engine.
  *
- * Feature maps are "blocked": [n][blocks][h][w][CHANNEL_BLOCK], channels in blocks of 16 whatever the
- * CPU, the last block filled up with zeros. One block is one 512-bit, two 256-bit or four 128-bit
- * registers, so that a kernel's weights, bias and outputs need no shuffling on any of them, and
- * plans look the same on every machine. Only the network's input is planar, [n][c][h][w].
+ * Feature maps are "blocked": [n][blocks][h][w][CHANNEL_BLOCK], channels in blocks of 16 whatever
+ * the CPU, the last block filled up with zeros. One block is one 512-bit, two 256-bit or four
+ * 128-bit registers, so that a kernel's weights, bias and outputs need no shuffling on any of them,
+ * and plans look the same on every machine. Only the network's input is planar, [n][c][h][w].
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_BASE_TENSOR_H

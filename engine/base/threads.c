@@ -1,8 +1,8 @@
 /* The fork-join team. A run is published as one 64-bit ticket that holds its number, its item
- * count and the next item to claim, so that claiming is one fetch_add and a thread that wakes up late
- * either gets a valid item of the present run or none. fn and context are written before the
- * ticket is released and read only after a valid claim, and a run cannot end before its claimed items
- * have: no lock is needed on that path. The mutex and the condition serve sleeping only.
+ * count and the next item to claim, so that claiming is one fetch_add and a thread that wakes up
+ * late either gets a valid item of the present run or none. fn and context are written before the
+ * ticket is released and read only after a valid claim, and a run cannot end before its claimed
+ * items have: no lock is needed on that path. The mutex and the condition serve sleeping only.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/threads.h"
@@ -20,7 +20,7 @@
 #define ITEM_BITS 20
 #define ITEM_MASK ((UINT64_C(1) << ITEM_BITS) - 1)
 #define ROUND_ITEMS (1 << (ITEM_BITS - 1)) /* leaves room for claims beyond the last item */
-#define SPINS 2000 /* pauses before a worker sleeps, about 50 µs */
+#define SPINS 2000                         /* pauses before a worker sleeps, about 50 µs */
 
 struct rn_threads {
     _Alignas(64) atomic_uint_fast64_t ticket; /* run << 40 | n_items << 20 | next item */
@@ -69,7 +69,8 @@ static void *worker_main(void *arg)
         if (!idle(t))
             continue;
         pthread_mutex_lock(&t->mutex);
-        /* Sequentially consistent with threads_run: either it sees us asleep or we see its ticket. */
+        /* Sequentially consistent with threads_run: either it sees us asleep or we see its ticket.
+         */
         atomic_fetch_add(&t->n_sleeping, 1);
         while (idle(t))
             pthread_cond_wait(&t->wake, &t->mutex);

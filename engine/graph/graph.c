@@ -61,7 +61,8 @@ enum rn_status graph_infer(struct graph *graph, struct shape input, struct rn_er
     graph->input = input;
     for (int i = 0; i < graph->n_nodes; i++) {
         struct node *node = &graph->nodes[i];
-        struct shape in = node->inputs[0] == NODE_NONE ? input : graph->nodes[node->inputs[0]].shape;
+        struct shape in =
+            node->inputs[0] == NODE_NONE ? input : graph->nodes[node->inputs[0]].shape;
         struct rn_error why;
         enum rn_status status = node->op->infer(&node->attrs, in, &node->shape, &why);
         if (status != RN_OK)
@@ -85,8 +86,8 @@ uint64_t node_flops(const struct graph *graph, int index)
     const struct node *node = &graph->nodes[index];
     if (!node->op->flops)
         return 0;
-    struct shape in = node->inputs[0] == NODE_NONE ? graph->input
-                                                   : graph->nodes[node->inputs[0]].shape;
+    struct shape in =
+        node->inputs[0] == NODE_NONE ? graph->input : graph->nodes[node->inputs[0]].shape;
     return node->op->flops(&node->attrs, in, node->shape);
 }
 

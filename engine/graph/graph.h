@@ -1,9 +1,9 @@
 /* What a model is: operators in order, each reading earlier ones.
  *
- * A node has one output, named by the node's index, so the array order is the execution order and an
- * input index is always smaller than the node's own. A graph is built by load/, measured by
- * stats.c, simplified by optimize.c and compiled by plan/. It owns its names and weights; one owner,
- * no locking.
+ * A node has one output, named by the node's index, so the array order is the execution order and
+ * an input index is always smaller than the node's own. A graph is built by load/, measured by
+ * stats.c, simplified by optimize.c and compiled by plan/. It owns its names and weights; one
+ * owner, no locking.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_GRAPH_GRAPH_H
@@ -16,8 +16,8 @@
 #define NODE_NONE (-1)
 
 struct node {
-    const struct op *op; /* NULL: dropped by an optimizer pass */
-    char *name;          /* the file's own, prefix dropped: "layer1.0.conv1" */
+    const struct op *op;         /* NULL: dropped by an optimizer pass */
+    char *name;                  /* the file's own, prefix dropped: "layer1.0.conv1" */
     int inputs[NODE_MAX_INPUTS]; /* NODE_NONE where unused; [1] of add, or a fused residual */
     struct op_attrs attrs;
     /* Owned, fp32, in the file's layout; see struct op_params. */
@@ -43,8 +43,8 @@ void node_done(struct node *node);
 __attribute__((format(printf, 5, 6))) int graph_add(struct graph *graph, const struct op *op, int a,
                                                     int b, const char *name, ...);
 
-/* Sets every node's shape for an input of this shape. Sizes are checked, so that feature maps of up to
- * RN_MAX_BATCH images can be counted in int positions. RN_UNSUPPORTED_MODEL naming the node. */
+/* Sets every node's shape for an input of this shape. Sizes are checked, so that feature maps of up
+ * to RN_MAX_BATCH images can be counted in int positions. RN_UNSUPPORTED_MODEL naming the node. */
 enum rn_status graph_infer(struct graph *graph, struct shape input, struct rn_error *err)
     __attribute__((warn_unused_result));
 
@@ -53,9 +53,9 @@ uint64_t node_flops(const struct graph *graph, int node);
 /* Learnable values: weights, biases, gamma, beta. */
 uint64_t node_parameters(const struct node *node);
 
-/* Folds batch normalisation into the convolution before it, fuses ReLU and residual additions into the
- * convolution that feeds them, and drops what is dead (optimize.c). Outputs stay the same up
- * to rounding. Never fails: what does not match stays as it is. */
+/* Folds batch normalisation into the convolution before it, fuses ReLU and residual additions into
+ * the convolution that feeds them, and drops what is dead (optimize.c). Outputs stay the same up to
+ * rounding. Never fails: what does not match stays as it is. */
 void graph_optimize(struct graph *graph);
 
 /* One row per node for `inspect`: names borrowed from the graph, `rows` is [n_nodes] (stats.c). */

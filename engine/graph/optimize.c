@@ -1,5 +1,5 @@
-/* Simplifies a graph in passes; each one rewires the users of a node and marks it dropped, and the last
- * one closes the gaps.
+/* Simplifies a graph in passes; each one rewires the users of a node and marks it dropped, and the
+ * last one closes the gaps.
  *
  *   fold_bn    conv -> bn            = conv with scaled weights and a bias
  *   fuse_add   add(conv, x)          = conv that adds x before its store

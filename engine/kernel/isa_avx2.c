@@ -1,5 +1,5 @@
-/* The AVX2 + FMA kernels: tiles of 6 positions in twelve 256-bit registers. Exports its init only, so that no code
- * compiled for this ISA can be linked into anything else.
+/* The AVX2 + FMA kernels: tiles of 6 positions in twelve 256-bit registers. Exports its init only,
+ * so that no code compiled for this ISA can be linked into anything else.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/kernel.h"

@@ -1,5 +1,5 @@
-/* The AVX-512F kernels: tiles of 8 positions in eight 512-bit registers. Exports its init only, so that no code
- * compiled for this ISA can be linked into anything else.
+/* The AVX-512F kernels: tiles of 8 positions in eight 512-bit registers. Exports its init only, so
+ * that no code compiled for this ISA can be linked into anything else.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/kernel.h"

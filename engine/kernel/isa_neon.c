@@ -1,5 +1,5 @@
-/* The NEON kernels: tiles of 6 positions in twenty-four 128-bit registers. Exports its init only, so that no code
- * compiled for this ISA can be linked into anything else.
+/* The NEON kernels: tiles of 6 positions in twenty-four 128-bit registers. Exports its init only,
+ * so that no code compiled for this ISA can be linked into anything else.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/kernel.h"

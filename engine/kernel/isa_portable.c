@@ -1,5 +1,5 @@
-/* The portable kernels: tiles of 2 positions in eight 128-bit registers. Exports its init only, so that no code
- * compiled for this ISA can be linked into anything else.
+/* The portable kernels: tiles of 2 positions in eight 128-bit registers. Exports its init only, so
+ * that no code compiled for this ISA can be linked into anything else.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/kernel.h"

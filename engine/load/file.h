@@ -12,7 +12,8 @@
 
 #define FILE_MAX_BYTES ((int64_t)8 << 30)
 
-/* *out is the regular file's *n bytes; the caller frees it. RN_IO (with the reason), RN_NO_MEMORY. */
+/* *out is the regular file's *n bytes; the caller frees it. RN_IO (with the reason), RN_NO_MEMORY.
+ */
 enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_error *err)
     __attribute__((warn_unused_result));
 

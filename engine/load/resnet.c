@@ -137,7 +137,8 @@ static enum rn_status add_node(struct builder *b, const struct op *op, int other
     return RN_OK;
 }
 
-/* A convolution without bias; channels, window and (where allowed) groups come from the tensor's shape. */
+/* A convolution without bias; channels, window and (where allowed) groups come from the tensor's
+ * shape. */
 static enum rn_status add_conv(struct builder *b, const char *name, int kernel, int stride,
                                bool grouped)
 {
@@ -182,7 +183,8 @@ static enum rn_status add_bn(struct builder *b, const char *name)
         status = take(b, name, "running_var", shape, 1, &node->var, &n_var);
     for (size_t i = 0; status == RN_OK && i < n_var; i++)
         if (node->var[i] < 0)
-            status = rn_fail(b->err, RN_BAD_MODEL, "%s.running_var: value %zu is negative", name, i);
+            status =
+                rn_fail(b->err, RN_BAD_MODEL, "%s.running_var: value %zu is negative", name, i);
     return status;
 }
 
@@ -249,8 +251,9 @@ static enum rn_status add_block(struct builder *b, int n_convs)
             return status;
     }
     if (b->channels != shortcut_channels)
-        return rn_fail(b->err, RN_UNSUPPORTED_MODEL, "%s: the shortcut has %d channels, the block %d",
-                       prefix, shortcut_channels, b->channels);
+        return rn_fail(b->err, RN_UNSUPPORTED_MODEL,
+                       "%s: the shortcut has %d channels, the block %d", prefix, shortcut_channels,
+                       b->channels);
     (void)snprintf(name, sizeof name, "%.*s.add", NAME_SIZE - 8, prefix);
     status = add_node(b, &op_add, shortcut, name, (struct op_attrs){0});
     return status == RN_OK ? add_relu(b, prefix, "relu") : status;
@@ -293,7 +296,8 @@ static enum rn_status add_head(struct builder *b, struct resnet *out)
         return rn_fail(b->err, RN_UNSUPPORTED_MODEL, "%s.weight is missing or not a linear layer's",
                        b->spelling->linears[0]);
     out->classes = (int)w->shape[0];
-    status = add_node(b, &op_linear, NODE_NONE, name, (struct op_attrs){.out_channels = out->classes});
+    status =
+        add_node(b, &op_linear, NODE_NONE, name, (struct op_attrs){.out_channels = out->classes});
     if (status != RN_OK)
         return status;
     struct node *node = &b->graph->nodes[b->last];
@@ -335,8 +339,8 @@ static enum rn_status check_all_used(const struct builder *b)
         const struct weight *w = &b->weights->items[i];
         const char *dot = strrchr(w->name, '.');
         if (!w->used && strcmp(dot ? dot + 1 : w->name, counter) != 0)
-            return rn_fail(b->err, RN_UNSUPPORTED_MODEL, "tensor %.150s is used by no layer of a ResNet",
-                           w->name);
+            return rn_fail(b->err, RN_UNSUPPORTED_MODEL,
+                           "tensor %.150s is used by no layer of a ResNet", w->name);
     }
     return RN_OK;
 }
@@ -344,8 +348,12 @@ static enum rn_status check_all_used(const struct builder *b)
 enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct graph *graph,
                             struct resnet *out, struct rn_error *err)
 {
-    struct builder b = {.weights = weights, .graph = graph, .stride_in_1x1 = stride_in_1x1,
-                        .last = NODE_NONE, .channels = 3, .err = err};
+    struct builder b = {.weights = weights,
+                        .graph = graph,
+                        .stride_in_1x1 = stride_in_1x1,
+                        .last = NODE_NONE,
+                        .channels = 3,
+                        .err = err};
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings && !b.spelling; i++) {
         b.spelling = &spellings[i];
         if (!find(&b, spellings[i].stem_conv, "weight"))
@@ -369,7 +377,8 @@ enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct 
     }
     int n_stages = b.stage;
     if (status == RN_OK && n_stages < 3)
-        status = rn_fail(err, RN_UNSUPPORTED_MODEL, "%d stages: a ResNet has three or four", n_stages);
+        status =
+            rn_fail(err, RN_UNSUPPORTED_MODEL, "%d stages: a ResNet has three or four", n_stages);
     if (status == RN_OK)
         status = add_head(&b, &net);
     if (status == RN_OK)

@@ -13,9 +13,9 @@ struct resnet {
     bool imagenet_stem; /* 7×7 stride 2 and max-pool, not 3×3 stride 1 */
 };
 
-/* Builds the graph of torchvision's and timm's ResNet, ResNeXt and Wide-ResNet, of the CIFAR family with
- * three or four stages, and of Hugging Face's ResNetForImageClassification. Every tensor must be used
- * and every layer must have its tensors, with the shapes expected and finite values.
+/* Builds the graph of torchvision's and timm's ResNet, ResNeXt and Wide-ResNet, of the CIFAR family
+ * with three or four stages, and of Hugging Face's ResNetForImageClassification. Every tensor must
+ * be used and every layer must have its tensors, with the shapes expected and finite values.
  * `stride_in_1x1`: a bottleneck's stride is in its first 1×1 and not in its 3×3. The weights are
  * converted and copied. RN_UNSUPPORTED_MODEL, RN_BAD_MODEL naming the tensor, RN_NO_MEMORY. */
 enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct graph *graph,

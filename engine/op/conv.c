@@ -3,9 +3,9 @@
  *
  * There is no im2col and no padded copy: a tile gets a pointer per position and tap, and a tap that
  * falls outside the map gets a pointer to zeros. So one kernel serves 1×1, 3×3, strides and any
- * padding. Grouped convolution uses the same tile: for each block of 16 output channels only the input
- * blocks that its groups need are read, with zero weights where a block crosses groups. The planar
- * stem takes (channel, window row) as taps and the window's width as depth.
+ * padding. Grouped convolution uses the same tile: for each block of 16 output channels only the
+ * input blocks that its groups need are read, with zero weights where a block crosses groups. The
+ * planar stem takes (channel, window row) as taps and the window's width as depth.
  *
  * Work is cut into items of some output blocks × some positions, such that the weights of an item
  * stay in L2. Cutting never changes the order in which an output is summed.
@@ -81,10 +81,13 @@ static void pack_blocked(const struct conv *c, const int *first_block, float *pa
             int channel = group * in_per_group + i;
             int block = channel / CHANNEL_BLOCK - first_block[ob];
             assert(block >= 0 && block < c->n_blocks);
-            const float *from = s->params.weight + ((size_t)o * (size_t)in_per_group + (size_t)i) * (size_t)taps;
+            const float *from =
+                s->params.weight + ((size_t)o * (size_t)in_per_group + (size_t)i) * (size_t)taps;
             for (int tap = 0; tap < taps; tap++) {
-                size_t row = (size_t)((tap * c->n_blocks + block) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK);
-                packed[(size_t)ob * c->panel + row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] = from[tap];
+                size_t row =
+                    (size_t)((tap * c->n_blocks + block) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK);
+                packed[(size_t)ob * c->panel + row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] =
+                    from[tap];
             }
         }
     }
@@ -103,7 +106,8 @@ static int blocks_needed(const struct op_spec *s, int ob, int *n)
     return first;
 }
 
-/* Geometry over blocked input: how many blocks a tile reads, and from where for each output block. */
+/* Geometry over blocked input: how many blocks a tile reads, and from where for each output block.
+ */
 static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
 {
     const struct op_spec *s = &c->spec;
@@ -116,7 +120,8 @@ static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
         c->n_blocks = n > c->n_blocks ? n : c->n_blocks;
     }
     for (int ob = 0; ob < c->out_blocks; ob++) {
-        /* All output blocks read the same number: the last ones start earlier rather than overrun. */
+        /* All output blocks read the same number: the last ones start earlier rather than overrun.
+         */
         if (first_block[ob] + c->n_blocks > channel_blocks(s->in.c))
             first_block[ob] = channel_blocks(s->in.c) - c->n_blocks;
         in_offset[ob] = (size_t)first_block[ob] * CHANNEL_BLOCK * (size_t)s->in.h * (size_t)s->in.w;
@@ -141,8 +146,9 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena, v
         c->n_blocks = 1;
         c->depth = spec->attrs.kernel;
         if (c->n_taps > MAX_TAPS)
-            return rn_fail(err, RN_UNSUPPORTED_MODEL, "a stem of %d channels and %d×%d is too large",
-                           spec->in.c, spec->attrs.kernel, spec->attrs.kernel);
+            return rn_fail(err, RN_UNSUPPORTED_MODEL,
+                           "a stem of %d channels and %d×%d is too large", spec->in.c,
+                           spec->attrs.kernel, spec->attrs.kernel);
     } else {
         plan_blocked(c, first_block, in_offset);
     }

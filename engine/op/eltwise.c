@@ -1,6 +1,6 @@
 /* Batch normalisation, ReLU and addition as steps of their own. An optimized ResNet has none of
- * them left (they are folded and fused into the convolutions); a plan of the network as written runs them,
- * and the tests compare the two.
+ * them left (they are folded and fused into the convolutions); a plan of the network as written
+ * runs them, and the tests compare the two.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/threads.h"
@@ -86,11 +86,13 @@ static void run_item(void *context, int item)
     const struct eltwise_run *run = context;
     struct shape s = run->eltwise->spec.in;
     size_t plane = (size_t)(s.h * s.w) * CHANNEL_BLOCK;
-    run->plane(run->eltwise, run->args, (size_t)item * plane, item % channel_blocks(s.c), s.h * s.w);
+    run->plane(run->eltwise, run->args, (size_t)item * plane, item % channel_blocks(s.c),
+               s.h * s.w);
 }
 
 static void run_planes(const struct eltwise *e, const struct op_args *args,
-                       void (*plane)(const struct eltwise *, const struct op_args *, size_t, int, int))
+                       void (*plane)(const struct eltwise *, const struct op_args *, size_t, int,
+                                     int))
 {
     struct eltwise_run run = {.eltwise = e, .args = args, .plane = plane};
     threads_run(args->threads, args->n * channel_blocks(e->spec.in.c), run_item, &run);
@@ -111,18 +113,9 @@ static void run_add(const void *prepared, const struct op_args *args)
     run_planes(prepared, args, plane_add);
 }
 
-const struct op op_bn = {.name = "bn",
-                         .infer = infer,
-                         .prepare = prepare_bn,
-                         .run = run_bn,
-                         .algorithm = "affine"};
-const struct op op_relu = {.name = "relu",
-                           .infer = infer,
-                           .prepare = prepare,
-                           .run = run_relu,
-                           .algorithm = "eltwise"};
-const struct op op_add = {.name = "add",
-                          .infer = infer,
-                          .prepare = prepare,
-                          .run = run_add,
-                          .algorithm = "eltwise"};
+const struct op op_bn = {
+    .name = "bn", .infer = infer, .prepare = prepare_bn, .run = run_bn, .algorithm = "affine"};
+const struct op op_relu = {
+    .name = "relu", .infer = infer, .prepare = prepare, .run = run_relu, .algorithm = "eltwise"};
+const struct op op_add = {
+    .name = "add", .infer = infer, .prepare = prepare, .run = run_add, .algorithm = "eltwise"};

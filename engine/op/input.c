@@ -1,5 +1,5 @@
-/* The network's input: gathers the images of a batch, each planar [c][h][w] at its own address, into one
- * planar buffer with the border of zeros that the stem's padding asks for.
+/* The network's input: gathers the images of a batch, each planar [c][h][w] at its own address,
+ * into one planar buffer with the border of zeros that the stem's padding asks for.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -47,8 +47,5 @@ static void run(const void *prepared, const struct op_args *args)
     threads_run(args->threads, args->n * s->in.c, run_item, &run);
 }
 
-const struct op op_input = {.name = "input",
-                            .infer = infer,
-                            .prepare = op_prepare_copy,
-                            .run = run,
-                            .algorithm = "gather"};
+const struct op op_input = {
+    .name = "input", .infer = infer, .prepare = op_prepare_copy, .run = run, .algorithm = "gather"};

@@ -10,7 +10,8 @@
 struct linear {
     const struct kernels *kernels;
     int in_blocks, out_blocks;
-    const float *weights, *bias; /* packed: [out_blocks][in_blocks][16 in][16 out], [out_blocks][16] */
+    const float *weights,
+        *bias; /* packed: [out_blocks][in_blocks][16 in][16 out], [out_blocks][16] */
 };
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,

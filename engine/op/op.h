@@ -1,9 +1,9 @@
 /* What an operator is: shape inference, cost, preparation for given shapes, and the run.
  *
  * Operators know shapes, attributes and tensors; they know nothing of graphs, plans or files.
- * infer and flops are pure. prepare runs once per layer at load: it chooses the algorithm, packs weights into
- * the arena and returns an opaque block. run is called by one thread, spreads its work over the team, and
- * allocates nothing.
+ * infer and flops are pure. prepare runs once per layer at load: it chooses the algorithm, packs
+ * weights into the arena and returns an opaque block. run is called by one thread, spreads its work
+ * over the team, and allocates nothing.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_OP_OP_H
@@ -30,10 +30,11 @@ struct op_attrs {
     bool relu;               /* fused activation */
 };
 
-/* fp32 in the file's layout: conv [out][in/groups][k][k], linear [out][in]; borrowed during prepare. */
+/* fp32 in the file's layout: conv [out][in/groups][k][k], linear [out][in]; borrowed during
+ * prepare. */
 struct op_params {
-    const float *weight; /* bn: gamma */
-    const float *bias;   /* NULL = zeros; bn: beta */
+    const float *weight;     /* bn: gamma */
+    const float *bias;       /* NULL = zeros; bn: beta */
     const float *mean, *var; /* bn only */
 };
 
@@ -79,11 +80,12 @@ struct op {
 enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena, void **prepared,
                                struct rn_error *err);
 
-/* Batch normalisation of channel c at inference (Ioffe & Szegedy 2015, algorithm 2), with epsilon 1e-5:
- * (x - mean) / sqrt(var + epsilon) * gamma + beta = x * scale + shift. */
+/* Batch normalisation of channel c at inference (Ioffe & Szegedy 2015, algorithm 2), with epsilon
+ * 1e-5: (x - mean) / sqrt(var + epsilon) * gamma + beta = x * scale + shift. */
 void op_bn_affine(const struct op_params *params, int c, float *scale, float *shift);
 
-/* The output side of a window of `kernel` at `stride` over `side` values with `pad` on both ends. */
+/* The output side of a window of `kernel` at `stride` over `side` values with `pad` on both ends.
+ */
 static inline int op_window_out(int side, int kernel, int stride, int pad)
 {
     return (side + 2 * pad - kernel) / stride + 1;

@@ -34,8 +34,8 @@ static void max_item(void *context, int item)
     size_t map = (size_t)(item / s->out.h), in_plane = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK;
     int y = item % s->out.h;
     const float *in = run->args->in + map * in_plane;
-    float *out = run->args->out +
-                 (map * (size_t)s->out.h + (size_t)y) * (size_t)s->out.w * CHANNEL_BLOCK;
+    float *out =
+        run->args->out + (map * (size_t)s->out.h + (size_t)y) * (size_t)s->out.w * CHANNEL_BLOCK;
     for (int x = 0; x < s->out.w; x++) {
         const float *window[OP_MAX_KERNEL * OP_MAX_KERNEL];
         int n = 0;

@@ -1,5 +1,5 @@
-/* The parameter-free shortcut across a change of shape (He et al. 2015, section 3.3, option A): every
- * stride-th position, with zero channels added, half before and half after.
+/* The parameter-free shortcut across a change of shape (He et al. 2015, section 3.3, option A):
+ * every stride-th position, with zero channels added, half before and half after.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>

@@ -1,8 +1,9 @@
 /* The arena planner: lifetimes -> offsets, greedy by size. Pure but for scratch memory.
  *
- * Buffers are placed from the largest to the smallest (the earlier first among equals); each goes into the
- * lowest gap between the already placed buffers whose lifetimes overlap its own. For a ResNet
- * that is optimal in practice: the maps of a stage have one size and three are alive at a time.
+ * Buffers are placed from the largest to the smallest (the earlier first among equals); each goes
+ * into the lowest gap between the already placed buffers whose lifetimes overlap its own. For a
+ * ResNet that is optimal in practice: the maps of a stage have one size and three are alive at a
+ * time.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 
 static int by_size(const void *a, const void *b)
 {
-    const struct memory_use *x = *(struct memory_use *const *)a, *y = *(struct memory_use *const *)b;
+    const struct memory_use *x = *(struct memory_use *const *)a,
+                            *y = *(struct memory_use *const *)b;
     if (x->bytes != y->bytes)
         return x->bytes < y->bytes ? 1 : -1;
     return x->first - y->first;

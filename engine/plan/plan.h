@@ -27,15 +27,15 @@ struct plan {
     size_t zeros_bytes;
 };
 
-/* Prepares every node of an inferred graph for these kernels. The graph's first node is its input, read by
- * one convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
+/* Prepares every node of an inferred graph for these kernels. The graph's first node is its input,
+ * read by one convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
 enum rn_status plan_compile(const struct graph *graph, int max_batch, const struct kernels *kernels,
                             struct plan **out, struct rn_error *err)
     __attribute__((warn_unused_result));
 void plan_free(struct plan *plan);
 
-/* Runs images[0…n), each planar [c][h][w], and returns the last step's output inside the arena (blocked). When
- * step_ns is not NULL, it gets each step's time. */
+/* Runs images[0…n), each planar [c][h][w], and returns the last step's output inside the arena
+ * (blocked). When step_ns is not NULL, it gets each step's time. */
 const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
                       struct rn_threads *threads, uint64_t *step_ns);
 

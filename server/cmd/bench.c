@@ -1,5 +1,5 @@
-/* `resnetd bench`: how fast the engine runs a model on this machine, per net and per layer, beside the
- * machine's own peak measured in the same minute. One team at a time; prints to stdout.
+/* `resnetd bench`: how fast the engine runs a model on this machine, per net and per layer, beside
+ * the machine's own peak measured in the same minute. One team at a time; prints to stdout.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
@@ -39,7 +39,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Runs until the time is over, at least three times; sorts the times. Layer times are the fastest run's. */
+/* Runs until the time is over, at least three times; sorts the times. Layer times are the fastest
+ * run's. */
 static size_t time_runs(struct rn_session *session, const float *const *inputs, int batch,
                         float *logits, double seconds, double *times, uint64_t *layer_ns)
 {
@@ -97,8 +98,8 @@ static void report(struct bench *b, struct rn_session *session, int batch, int t
     }
     (void)json_array_append_new(
         b->runs, json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "model", info->name,
-                           "batch", batch, "threads", threads, "median_ms", median, "min_ms", fastest,
-                           "images_per_second", 1e3 * batch / median, "gflops", rate,
+                           "batch", batch, "threads", threads, "median_ms", median, "min_ms",
+                           fastest, "images_per_second", 1e3 * batch / median, "gflops", rate,
                            "peak_fraction", rate / b->machine.peak_gflops, "layers", layers));
 }
 
@@ -205,15 +206,36 @@ int cmd_bench(int argc, char **argv, char **envp)
     struct flag_ints batches = {{1, 8}, 2}, threads = {{rn_threads_available()}, 1};
     struct bench b = {.seconds = 2};
     const struct flag flags[] = {
-        {.name = "model", .type = FLAG_TEXT, .out = &path, .value = "PATH",
+        {.name = "model",
+         .type = FLAG_TEXT,
+         .out = &path,
+         .value = "PATH",
          .help = "a .safetensors file or a hub folder"},
-        {.name = "batch", .type = FLAG_INTS, .out = &batches, .min = 1, .max = RN_MAX_BATCH,
-         .value = "N,…", .help = "images in a run (1,8)"},
-        {.name = "threads", .type = FLAG_INTS, .out = &threads, .min = 1, .max = 1024,
-         .value = "T,…", .help = "engine threads (the cores there are)"},
-        {.name = "seconds", .type = FLAG_REAL, .out = &b.seconds, .min = 0, .max = 3600,
-         .value = "S", .help = "time for each line (2)"},
-        {.name = "json", .type = FLAG_SWITCH, .out = &b.json, .value = "",
+        {.name = "batch",
+         .type = FLAG_INTS,
+         .out = &batches,
+         .min = 1,
+         .max = RN_MAX_BATCH,
+         .value = "N,…",
+         .help = "images in a run (1,8)"},
+        {.name = "threads",
+         .type = FLAG_INTS,
+         .out = &threads,
+         .min = 1,
+         .max = 1024,
+         .value = "T,…",
+         .help = "engine threads (the cores there are)"},
+        {.name = "seconds",
+         .type = FLAG_REAL,
+         .out = &b.seconds,
+         .min = 0,
+         .max = 3600,
+         .value = "S",
+         .help = "time for each line (2)"},
+        {.name = "json",
+         .type = FLAG_SWITCH,
+         .out = &b.json,
+         .value = "",
          .help = "one JSON object instead of tables"},
     };
     enum cmd_exit code;

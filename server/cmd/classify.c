@@ -1,6 +1,6 @@
-/* `resnetd classify`: the same answers without a server. Walks files and folders, decodes, runs batches,
- * prints a line per file in the order they were found. One thread but for the engine's team; memory is
- * bounded by one batch and one decoded image.
+/* `resnetd classify`: the same answers without a server. Walks files and folders, decodes, runs
+ * batches, prints a line per file in the order they were found. One thread but for the engine's
+ * team; memory is bounded by one batch and one decoded image.
  *
  * SPDX-License-Identifier: MIT */
 #include <dirent.h>
@@ -73,9 +73,9 @@ static json_t *json_entry(const struct classify *c, const struct entry *e, const
     }
     json_t *predictions = json_array();
     for (int k = 0; k < c->top_k; k++)
-        (void)json_array_append_new(
-            predictions, json_pack("{s:i, s:s, s:f}", "index", top[k], "label",
-                                   info->labels[top[k]], "score", (double)scores[top[k]]));
+        (void)json_array_append_new(predictions, json_pack("{s:i, s:s, s:f}", "index", top[k],
+                                                           "label", info->labels[top[k]], "score",
+                                                           (double)scores[top[k]]));
     (void)json_object_set_new(row, "predictions", predictions);
     if (c->logits) {
         json_t *all = json_array();
@@ -308,13 +308,27 @@ int cmd_classify(int argc, char **argv, char **envp)
     const char *path = "";
     struct classify c = {.top_k = 5};
     const struct flag flags[] = {
-        {.name = "model", .type = FLAG_TEXT, .out = &path, .value = "PATH",
+        {.name = "model",
+         .type = FLAG_TEXT,
+         .out = &path,
+         .value = "PATH",
          .help = "a .safetensors file or a hub folder; without it the embedded model"},
-        {.name = "json", .type = FLAG_SWITCH, .out = &c.json, .value = "",
+        {.name = "json",
+         .type = FLAG_SWITCH,
+         .out = &c.json,
+         .value = "",
          .help = "one JSON object a line"},
-        {.name = "logits", .type = FLAG_SWITCH, .out = &c.logits, .value = "",
+        {.name = "logits",
+         .type = FLAG_SWITCH,
+         .out = &c.logits,
+         .value = "",
          .help = "with --json: every class's logit, in class order"},
-        {.name = "top-k", .type = FLAG_INT, .out = &c.top_k, .min = 1, .max = 100000, .value = "K",
+        {.name = "top-k",
+         .type = FLAG_INT,
+         .out = &c.top_k,
+         .min = 1,
+         .max = 100000,
+         .value = "K",
          .help = "predictions a file (5)"},
     };
     enum cmd_exit code;

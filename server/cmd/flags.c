@@ -40,7 +40,8 @@ static bool read_number(const struct flag *flag, const char *text, char stop, do
     bool whole = flag->type != FLAG_REAL;
     char *after = NULL;
     double number = whole ? (double)strtol(text, &after, 10) : strtod(text, &after);
-    if (after == text || (*after && *after != stop) || !(number >= flag->min && number <= flag->max))
+    if (after == text || (*after && *after != stop) ||
+        !(number >= flag->min && number <= flag->max))
         return fail(err, "--%s: \"%s\" is not a %snumber in %g…%g", flag->name, text,
                     whole ? "whole " : "", flag->min, flag->max);
     *out = number;

@@ -30,7 +30,7 @@ struct flag {
     const char *name; /* without the dashes */
     enum flag_type type;
     void *out;
-    double min, max; /* of numbers */
+    double min, max;          /* of numbers */
     const char *value, *help; /* "PATH", what it does; value "" for a switch */
 };
 

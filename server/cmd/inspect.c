@@ -64,15 +64,16 @@ static enum cmd_exit print_json(const struct rn_model_info *info, const struct r
     for (size_t i = 0; i < n; i++) {
         const struct rn_layer *l = &layers[i];
         (void)json_array_append_new(
-            rows, json_pack("{s:s, s:s, s:i, s:i, s:[i,i,i,i], s:I, s:I, s:i}", "name", l->name, "op",
-                            l->op, "kernel", l->kernel, "stride", l->stride, "output", l->output[0],
-                            l->output[1], l->output[2], l->output[3], "parameters",
+            rows, json_pack("{s:s, s:s, s:i, s:i, s:[i,i,i,i], s:I, s:I, s:i}", "name", l->name,
+                            "op", l->op, "kernel", l->kernel, "stride", l->stride, "output",
+                            l->output[0], l->output[1], l->output[2], l->output[3], "parameters",
                             (json_int_t)l->parameters, "flops", (json_int_t)l->flops,
                             "receptive_field", l->receptive_field));
     }
-    json_t *root = json_pack("{s:s, s:I, s:I, s:[i,i,i,i], s:o}", "name", info->name, "parameters",
-                             (json_int_t)info->parameters, "flops", (json_int_t)info->flops, "input",
-                             1, info->input[0], info->input[1], info->input[2], "layers", rows);
+    json_t *root =
+        json_pack("{s:s, s:I, s:I, s:[i,i,i,i], s:o}", "name", info->name, "parameters",
+                  (json_int_t)info->parameters, "flops", (json_int_t)info->flops, "input", 1,
+                  info->input[0], info->input[1], info->input[2], "layers", rows);
     bool ok = root && json_array_size(rows) == n && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
     printf("\n");
     json_decref(root);
@@ -85,7 +86,10 @@ int cmd_inspect(int argc, char **argv, char **envp)
 {
     bool json = false;
     const struct flag flags[] = {
-        {.name = "json", .type = FLAG_SWITCH, .out = &json, .value = "",
+        {.name = "json",
+         .type = FLAG_SWITCH,
+         .out = &json,
+         .value = "",
          .help = "one JSON object instead of a table"},
     };
     enum cmd_exit code;

@@ -1,5 +1,5 @@
-/* `resnetd serve`: the only wiring. Settings -> models -> self-test -> pipeline -> HTTP -> loop, and the
- * way out again: SIGTERM drains.
+/* `resnetd serve`: the only wiring. Settings -> models -> self-test -> pipeline -> HTTP -> loop,
+ * and the way out again: SIGTERM drains.
  *
  * The loop thread owns everything here. Order of a shutdown: /readyz says 503 at once; after
  * drain_delay_ms no connection is accepted any more; when the last one is closed, or after
@@ -130,8 +130,7 @@ static void on_drain_tick(uv_timer_t *timer)
         uv_stop(&s->loop);
     } else if (elapsed >=
                (uint64_t)s->config.drain_delay_ms + (uint64_t)s->config.drain_timeout_ms) {
-        log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu",
-                  http_in_flight(s->http));
+        log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu", http_in_flight(s->http));
         s->exit_code = CMD_FAILED;
         uv_stop(&s->loop);
     }

@@ -123,9 +123,15 @@ static int last_field(const struct rn_model *model)
 
 Test(engine, receptive_fields_of_resnet_18_and_50_are_the_known_ones)
 {
-    struct support_net net = {.stem = 7, .convs = 2, .depths = {2, 2, 2, 2}, .planes = 64,
-                              .groups = 1, .group_width = 64, .projections = true,
-                              .classes = 1000, .residual = 0.2};
+    struct support_net net = {.stem = 7,
+                              .convs = 2,
+                              .depths = {2, 2, 2, 2},
+                              .planes = 64,
+                              .groups = 1,
+                              .group_width = 64,
+                              .projections = true,
+                              .classes = 1000,
+                              .residual = 0.2};
     struct rn_model *model = open_net(&net, 64);
     cr_assert_eq(last_field(model), 435);
     rn_model_free(model);
@@ -139,8 +145,14 @@ Test(engine, receptive_fields_of_resnet_18_and_50_are_the_known_ones)
 
 Test(engine, a_net_of_1202_layers_needs_no_larger_arena_than_one_of_20)
 {
-    struct support_net net = {.stem = 3, .convs = 2, .depths = {3, 3, 3}, .planes = 16, .groups = 1,
-                              .group_width = 64, .classes = 10, .residual = 0.02};
+    struct support_net net = {.stem = 3,
+                              .convs = 2,
+                              .depths = {3, 3, 3},
+                              .planes = 16,
+                              .groups = 1,
+                              .group_width = 64,
+                              .classes = 10,
+                              .residual = 0.02};
     struct rn_model *small = open_net(&net, 32);
     memcpy(net.depths, (int[]){200, 200, 200}, 3 * sizeof(int));
     struct rn_model *large = open_net(&net, 32);

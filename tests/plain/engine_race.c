@@ -1,6 +1,6 @@
-/* A plain program for ThreadSanitizer, which Criterion's forking does not go with: two threads, each
- * with a session and a team of its own, run one shared model at the same time, over and over, with
- * other batch sizes, and every answer must have the bits of the first. Exit 0 when all do.
+/* A plain program for ThreadSanitizer, which Criterion's forking does not go with: two threads,
+ * each with a session and a team of its own, run one shared model at the same time, over and over,
+ * with other batch sizes, and every answer must have the bits of the first. Exit 0 when all do.
  *
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>

@@ -220,8 +220,7 @@ static void expect_answer(struct server *server, const char *request, int status
 Test(http, answers_with_the_body_and_headers_of_the_handler)
 {
     struct server *server = start(&usual);
-    expect_answer(server,
-                  "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 200,
+    expect_answer(server, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 200,
                   "X-Test: yes");
     expect_answer(server,
                   "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -378,7 +377,8 @@ Test(http, takes_a_body_of_exactly_the_limit)
     char *request = malloc(100200);
     char answer[ANSWER_BYTES];
     struct server *server = start(&usual);
-    int n = snprintf(request, 200, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    int n =
+        snprintf(request, 200, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
     memset(request + n, 'y', 100000);
     request[n + 100000] = '\0';
     const int fd = dial(server);
@@ -524,7 +524,8 @@ Test(http, drains_by_answering_and_closing)
     char answer[ANSWER_BYTES];
     struct server *server = start(&usual);
     const int busy = dial(server), idle = dial(server);
-    say(busy, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    say(busy,
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     cr_expect_eq(status_of(hear(busy, answer)), 100);
     uv_async_send(&server->drain);
     cr_expect(is_closed(idle));

@@ -1,5 +1,5 @@
-/* The vector vocabulary in GNU C vectors of 128 bits: every compiler target has something for these.
- * Multiply and add are two roundings here; the other ISAs fuse them.
+/* The vector vocabulary in GNU C vectors of 128 bits: every compiler target has something for
+ * these. Multiply and add are two roundings here; the other ISAs fuse them.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_KERNEL_SIMD_PORTABLE_H

@@ -102,8 +102,8 @@ static int field_of_3x3(int n)
     graph_add(&g, &op_input, NODE_NONE, NODE_NONE, "input");
     for (int i = 0; i < n; i++) {
         int node = graph_add(&g, &op_conv, i, NODE_NONE, "conv%d", i);
-        g.nodes[node].attrs = (struct op_attrs){
-            .out_channels = 3, .kernel = 3, .stride = 1, .pad = 1, .groups = 1};
+        g.nodes[node].attrs =
+            (struct op_attrs){.out_channels = 3, .kernel = 3, .stride = 1, .pad = 1, .groups = 1};
     }
     cr_assert_eq(graph_infer(&g, (struct shape){3, 32, 32}, &err), RN_OK, "%s", err.text);
     cr_assert_eq(graph_stats(&g, rows, &err), RN_OK);

@@ -1,6 +1,6 @@
-/* Every kernel table that this CPU can run, against plain loops in double precision: all numbers of rows,
- * with and without residual and ReLU, canaries around the outputs, and equal bits for a row whatever
- * it was grouped with.
+/* Every kernel table that this CPU can run, against plain loops in double precision: all numbers of
+ * rows, with and without residual and ReLU, canaries around the outputs, and equal bits for a row
+ * whatever it was grouped with.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
@@ -69,7 +69,8 @@ static void check_tile(const struct kernels *kernels, int rows, int n_taps, int 
     }
     memset(data.out, 0xA5, sizeof data.out);
     struct conv_tile tile = {.in = in,
-                             .in_offset = n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
+                             .in_offset =
+                                 n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
                              .in_stride = STRIDE,
                              .weights = data.weights,
                              .bias = data.bias,
@@ -125,8 +126,8 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
             check_tile(k, rows, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK, true, false);
             if (rows == 1)
                 memcpy(first, data.out[0] + CHANNEL_BLOCK, sizeof first);
-            cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first, "%s, %d rows", k->name,
-                             rows);
+            cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first, "%s, %d rows",
+                             k->name, rows);
         }
     }
 }
@@ -169,7 +170,8 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
             }
             k->add(a, b, relu, N, out);
             for (int c = 0; c < N * CHANNEL_BLOCK; c++)
-                cr_assert_eq(out[c], relu ? fmaxf(a[c] + b[c], 0) : a[c] + b[c], "%s: add", k->name);
+                cr_assert_eq(out[c], relu ? fmaxf(a[c] + b[c], 0) : a[c] + b[c], "%s: add",
+                             k->name);
         }
     }
 }

@@ -176,8 +176,8 @@ Test(conv, equals_the_naive_loops_on_the_shapes_that_resnets_have)
         {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true},
         {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true},
         {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true},
-        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true},  /* ResNeXt, 4 channels a group */
-        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true},   /* 32 channels a group */
+        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true}, /* ResNeXt, 4 channels a group */
+        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true},  /* 32 channels a group */
     };
     struct rn_threads *threads = team(2);
     uint64_t seed = 11;

@@ -1,4 +1,5 @@
-/* The arena planner: no two buffers that are alive together overlap, and the total is what it has to be.
+/* The arena planner: no two buffers that are alive together overlap, and the total is what it has
+ * to be.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
