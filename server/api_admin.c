@@ -62,7 +62,7 @@ static double predicted_wait_ms(const struct api *api)
 
 void api_admin_readyz(const struct api *api, struct http_exchange *exchange)
 {
-    bool ready = api->ready && !api->draining;
+    const bool ready = api->registry && !api->draining;
     const struct registry_model *model = api->registry ? registry_first(api->registry) : NULL;
     struct text name = {0}, out = {0};
     if (model)
@@ -90,7 +90,7 @@ void api_admin_metrics(const struct api *api, struct http_exchange *exchange)
     metrics_set(api->metrics, METRIC_IN_FLIGHT_REQUESTS, "",
                 (double)pipeline_in_flight(api->pipeline));
     metrics_set(api->metrics, METRIC_PREDICTED_WAIT, "", predicted_wait_ms(api) / 1e3);
-    metrics_set(api->metrics, METRIC_READY, "", api->ready && !api->draining);
+    metrics_set(api->metrics, METRIC_READY, "", api->registry && !api->draining);
     size_t n = 0;
     char *body = metrics_render(api->metrics, &n);
     reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body, n);

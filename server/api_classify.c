@@ -95,8 +95,11 @@ static bool accept_header(struct classification *c)
                     "Content-Encoding is \"%.64s\"; send the body as it is", encoding);
         return false;
     }
-    if (!c->api->ready && !c->api->draining) {
-        problem_set(&c->refusal, PROBLEM_LOADING, "the self-test has not passed yet");
+    if (!c->api->registry) {
+        if (c->api->draining)
+            problem_set(&c->refusal, PROBLEM_DRAINING, "the server stops before it was ready");
+        else
+            problem_set(&c->refusal, PROBLEM_LOADING, "the self-test has not passed yet");
         c->refusal.retry_after_ms = LOADING_RETRY_MS;
         return false;
     }

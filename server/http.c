@@ -96,7 +96,7 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
 {
     struct http_conn *conn = exchange->conn;
     const struct http_handlers *handlers = &conn->http->handlers;
-    struct http_exchange *public = &exchange->public;
+    struct http_exchange *base = &exchange->base;
     const size_t limit = conn->http->options.max_body_bytes;
     struct http_guard guard = {0};
     struct problem problem;
@@ -104,20 +104,20 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
     (void)MHD_get_connection_values_n(conn->mhd, MHD_HEADER_KIND, guard_header, &guard);
     const char *fault = conn->bad_target ? "the target is not a well-formed absolute path"
                                          : http_guard_verdict(&guard, version);
-    const char *length = http_header(public, "Content-Length");
+    const char *length = http_header(base, "Content-Length");
     if (length)
-    public->declared_bytes = strtoll(length, NULL, 10);
-    *has_body = fault != NULL || guard.n_encodings > 0 || public->declared_bytes > 0;
+        base->declared_bytes = strtoll(length, NULL, 10);
+    *has_body = fault != NULL || guard.n_encodings > 0 || base->declared_bytes > 0;
     if (fault) {
         problem_set(&problem, PROBLEM_BAD_HTTP, "%s", fault);
-        http_reply_problem(public, &problem);
-    } else if (public->declared_bytes > 0 && (uint64_t) public->declared_bytes > limit) {
+        http_reply_problem(base, &problem);
+    } else if (base->declared_bytes > 0 && (uint64_t)base->declared_bytes > limit) {
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has %lld bytes, the limit is %zu",
-                    (long long)public->declared_bytes, limit);
+                    (long long)base->declared_bytes, limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
-        http_reply_problem(public, &problem);
+        http_reply_problem(base, &problem);
     } else if (handlers->on_header) {
-        handlers->on_header(handlers->context, public);
+        handlers->on_header(handlers->context, base);
     }
 }
 
@@ -137,7 +137,7 @@ static enum MHD_Result on_body(struct http_exchange_full *exchange, const char *
 {
     const size_t limit = exchange->conn->http->options.max_body_bytes;
     struct problem problem;
-    if (*n > limit - exchange->public.body_bytes) {
+    if (*n > limit - exchange->base.body_bytes) {
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has more than %zu bytes", limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
     } else if (http_exchange_append(exchange, bytes, *n)) {
@@ -157,9 +157,9 @@ static enum MHD_Result on_whole(struct http_exchange_full *exchange)
     if (exchange->gone)
         return MHD_NO;
     if (!exchange->replied) {
-        exchange->public.received_ns = uv_hrtime();
+        exchange->base.received_ns = uv_hrtime();
         http_conn_enter(exchange->conn, HTTP_CONN_WORKING);
-        handlers->on_request(handlers->context, &exchange->public);
+        handlers->on_request(handlers->context, &exchange->base);
     }
     if (exchange->replied)
         return http_exchange_queue(exchange);
@@ -194,11 +194,11 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **user,
     struct http_exchange_full *exchange = *user;
     (void)code; /* "completed" is also said of vanished clients */
     if (exchange) {
-        if (exchange->public.status == 0)
-            exchange->public.status = 499;
+        if (exchange->base.status == 0)
+            exchange->base.status = 499;
         if (exchange->linger)
             http_conn_linger(conn);
-        http->handlers.on_completed(http->handlers.context, &exchange->public);
+        http->handlers.on_completed(http->handlers.context, &exchange->base);
         http_exchange_free(exchange);
         *user = NULL;
     }

@@ -155,9 +155,9 @@ static void client_left(struct http_conn *conn)
     struct http_exchange_full *exchange = conn->exchange;
     const struct http_handlers *handlers = &conn->http->handlers;
     exchange->gone = true;
-    exchange->public.status = 499;
+    exchange->base.status = 499;
     if (handlers->on_gone)
-        handlers->on_gone(handlers->context, &exchange->public);
+        handlers->on_gone(handlers->context, &exchange->base);
 }
 
 /* The library polls edge-triggered and stops reading after a short read, so when the end comes
@@ -216,7 +216,7 @@ static bool is_too_slow(const struct http_conn *conn, uint64_t age_ns)
 {
     const double rate = conn->http->options.min_upload_bytes_per_s;
     return age_ns > UPLOAD_GRACE_NS &&
-           (double)conn->exchange->public.body_bytes < rate * ((double)age_ns / 1e9);
+           (double)conn->exchange->base.body_bytes < rate * ((double)age_ns / 1e9);
 }
 
 static void check_deadline(struct http_conn *conn, uint64_t now_ns)

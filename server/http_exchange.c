@@ -73,14 +73,14 @@ struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char 
     if (!exchange)
         return NULL;
     exchange->conn = conn;
-    exchange->public.method = method;
-    exchange->public.path = path;
-    exchange->public.declared_bytes = -1;
-    exchange->public.arrived_ns = uv_hrtime();
-    name_peer(conn->mhd, exchange->public.peer, sizeof exchange->public.peer);
-    if (!take_id(exchange->public.id,
+    exchange->base.method = method;
+    exchange->base.path = path;
+    exchange->base.declared_bytes = -1;
+    exchange->base.arrived_ns = uv_hrtime();
+    name_peer(conn->mhd, exchange->base.peer, sizeof exchange->base.peer);
+    if (!take_id(exchange->base.id,
                  MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, "X-Request-Id")))
-        make_id(exchange->public.id);
+        make_id(exchange->base.id);
     conn->exchange = exchange;
     conn->http->n_exchanges++;
     return exchange;
@@ -101,8 +101,8 @@ void http_exchange_free(struct http_exchange_full *exchange)
 
 bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes, size_t n)
 {
-    const size_t used = exchange->public.body_bytes;
-    const int64_t declared = exchange->public.declared_bytes;
+    const size_t used = exchange->base.body_bytes;
+    const int64_t declared = exchange->base.declared_bytes;
     if (n > exchange->body_room - used) {
         size_t room = exchange->body_room ? 2 * exchange->body_room : FIRST_BODY_BYTES;
         if (room < used + n)
@@ -116,8 +116,8 @@ bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes
         exchange->body_room = room;
     }
     memcpy(exchange->body + used, bytes, n);
-    exchange->public.body = exchange->body;
-    exchange->public.body_bytes = used + n;
+    exchange->base.body = exchange->body;
+    exchange->base.body_bytes = used + n;
     return true;
 }
 
@@ -129,7 +129,7 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
     if (!response)
         return MHD_NO;
     exchange->reply = NULL;
-    enum MHD_Result added = MHD_add_response_header(response, "X-Request-Id", exchange->public.id);
+    enum MHD_Result added = MHD_add_response_header(response, "X-Request-Id", exchange->base.id);
     if (exchange->content_type[0] != '\0' && added == MHD_YES)
         added = MHD_add_response_header(response, "Content-Type", exchange->content_type);
     if ((exchange->close || conn->http->draining) && added == MHD_YES)
@@ -139,9 +139,8 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
                                         exchange->headers[i].value);
     http_conn_enter(conn, HTTP_CONN_WRITING);
     const enum MHD_Result queued =
-        added == MHD_YES
-            ? MHD_queue_response(conn->mhd, (unsigned)exchange->public.status, response)
-            : MHD_NO;
+        added == MHD_YES ? MHD_queue_response(conn->mhd, (unsigned)exchange->base.status, response)
+                         : MHD_NO;
     MHD_destroy_response(response);
     return queued;
 }
@@ -154,7 +153,7 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
     struct tm utc;
     size_t n_body = 0;
     if (exchange)
-        memcpy(id, exchange->public.id, sizeof id);
+        memcpy(id, exchange->base.id, sizeof id);
     else
         make_id(id);
     char *body = problem_json(problem, id, &n_body);
@@ -172,9 +171,9 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
         (void)send(conn->fd, body, n_body, MSG_NOSIGNAL | MSG_DONTWAIT);
     free(body);
     if (exchange) {
-        exchange->public.status = row->status;
-        exchange->public.reply_bytes = n_body;
-        exchange->public.replied_ns = uv_hrtime();
+        exchange->base.status = row->status;
+        exchange->base.reply_bytes = n_body;
+        exchange->base.replied_ns = uv_hrtime();
     }
 }
 

@@ -45,7 +45,7 @@ struct http_conn {
 };
 
 struct http_exchange_full {
-    struct http_exchange public; /* first: handlers hold a pointer to it */
+    struct http_exchange base; /* first: handlers hold a pointer to it */
     struct http_conn *conn;
     uint8_t *body;
     size_t body_room;

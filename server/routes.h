@@ -18,14 +18,14 @@ struct accesslog;
 /* What every handler may use. Owned by cmd/serve.c, outlives every exchange. */
 struct api {
     struct pipeline *pipeline;
-    struct registry *registry;
+    struct registry *registry; /* NULL until its models have passed their self-test */
     struct metrics *metrics;
     struct accesslog *accesslog; /* NULL: no access log */
     int top_k;                   /* default of the query parameter */
     int timeout_ms;              /* default deadline of a request */
     int max_images;              /* in one request */
     const char *cors_origin;     /* "" = no CORS headers, "*" or one origin */
-    bool ready, draining;
+    bool draining;
     /* The present value of a setting as text ("10485760"), for /problems; NULL if unknown. */
     const char *(*setting)(void *context, const char *key);
     void *setting_context;

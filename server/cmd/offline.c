@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/embedded.h"
+#include "server/cmd/model.h"
 
 void offline_complain(const char *format, ...)
 {
@@ -51,30 +51,11 @@ enum cmd_exit offline_settings(char **envp, struct config *config)
 enum cmd_exit offline_model(const struct config *config, const char *path, int max_batch,
                             struct rn_model **out)
 {
-    char name[256] = "";
-    struct rn_model_options options = {
-        .labels = config->labels[0] ? config->labels : NULL,
-        .cpu = config->cpu[0] ? config->cpu : NULL,
-        .max_batch = max_batch,
-    };
-    struct rn_error err = {0};
-    enum rn_status status;
+    struct rn_error err = {""};
     if (!path[0] && config->model.n > 0)
         path = config->model.items[0];
-    const char *equal = strchr(path, '=');
-    if (equal && !memchr(path, '/', (size_t)(equal - path)) &&
-        (size_t)(equal - path) < sizeof name) {
-        memcpy(name, path, (size_t)(equal - path));
-        options.name = name;
-        path = equal + 1;
-    }
-    if (path[0])
-        status = rn_model_open(path, &options, out, &err);
-    else
-        status = rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),
-                                      "embedded model", &options, out, &err);
-    if (status == RN_OK)
+    if (model_open(config, path, config->labels, max_batch, out, &err) == RN_OK)
         return CMD_OK;
-    offline_complain("%s", err.text[0] ? err.text : rn_status_text(status));
+    offline_complain("%s", err.text);
     return CMD_MODEL;
 }

@@ -1,9 +1,11 @@
-/* `resnetd serve`: the only wiring. Settings -> models -> self-test -> pipeline -> HTTP -> loop,
- * and the way out again: SIGTERM drains.
+/* `resnetd serve`: the only wiring. Settings -> pipeline -> HTTP -> models and their self-test ->
+ * ready, and the way out again: SIGTERM drains.
  *
- * The loop thread owns everything here. Order of a shutdown: /readyz says 503 at once; after
- * drain_delay_ms no connection is accepted any more; when the last one is closed, or after
- * drain_timeout_ms, the loop ends. A second signal ends the process at once.
+ * The loop thread owns everything here, but while the models are loaded a worker has the registry.
+ * Until they have passed their self-test /livez answers, /readyz and /classify say 503.
+ * Order of a shutdown: /readyz says 503 at once; after drain_delay_ms no connection is accepted
+ * any more; when the last one is closed the loop ends. After drain_timeout_ms more, or at a second
+ * signal, the process ends without waiting for anything.
  *
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
@@ -14,9 +16,9 @@
 #include <uv.h>
 
 #include "config/config.h"
-#include "config/embedded.h"
 #include "server/accesslog.h"
 #include "server/cmd/cmd.h"
+#include "server/cmd/model.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
@@ -38,10 +40,14 @@ struct serve {
     struct api api;
     uv_loop_t loop;
     uv_signal_t signals[2];
+    uv_work_t load;
+    bool loading;
+    enum rn_status load_status; /* the worker's, until load_done */
+    struct rn_error load_error;
     uv_timer_t drain_timer;
     uint64_t drain_started_ms;
     bool refusing; /* http_drain was called */
-    int exit_code;
+    enum cmd_exit exit_code;
     char setting[64]; /* config_value's buffer */
 };
 
@@ -57,61 +63,46 @@ static void warn_setting(const char *sentence)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-/* [NAME=]PATH, or the embedded model for NULL. */
-static enum rn_status open_model(const struct serve *s, const char *text, bool first,
-                                 struct rn_model **out, struct rn_error *err)
+/* On a worker, which has the registry to itself until load_done. */
+static enum rn_status load_models(struct serve *s, struct rn_error *err)
 {
     const struct config *c = &s->config;
-    struct rn_model_options options = {.cpu = *c->cpu ? c->cpu : NULL,
-                                       .labels = first && *c->labels ? c->labels : NULL,
-                                       .max_batch = c->max_batch};
-    if (!text)
-        return rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),
-                                    "embedded model", &options, out, err);
-    char name[256];
-    const char *equal = strchr(text, '=');
-    if (equal && !memchr(text, '/', (size_t)(equal - text)) &&
-        (size_t)(equal - text) < sizeof name) {
-        (void)snprintf(name, sizeof name, "%.*s", (int)(equal - text), text);
-        options.name = name;
-        text = equal + 1;
-    }
-    return rn_model_open(text, &options, out, err);
-}
-
-static enum rn_status open_models(struct serve *s, struct rn_error *err)
-{
-    int n = s->config.model.n > 0 ? s->config.model.n : 1;
+    const int n = c->model.n > 0 ? c->model.n : 1;
     for (int i = 0; i < n; i++) {
-        const char *text = s->config.model.n > 0 ? s->config.model.items[i] : NULL;
+        const char *text = c->model.n > 0 ? c->model.items[i] : "";
         struct rn_model *model = NULL;
-        enum rn_status status = open_model(s, text, i == 0, &model, err);
+        enum rn_status status =
+            model_open(c, text, i == 0 ? c->labels : "", c->max_batch, &model, err);
         if (status == RN_OK)
             status = registry_add(s->registry, model, s->threads, err);
         if (status != RN_OK)
             return status;
     }
-    return RN_OK;
+    enum rn_status status = RN_OK;
+    for (struct registry_model *m = registry_first(s->registry); m && status == RN_OK; m = m->next)
+        status = registry_self_test(m, err);
+    return status;
 }
 
-static enum rn_status self_test(struct serve *s, struct rn_error *err)
+static void load_work(uv_work_t *work)
 {
-    for (struct registry_model *m = registry_first(s->registry); m; m = m->next) {
-        enum rn_status status = registry_self_test(m, err);
-        if (status != RN_OK)
-            return status;
-        log_event(LOG_INFO, "model ready",
-                  "name=\"%s\" architecture=%s kernels=%s classes=%d weights_bytes=%zu "
-                  "arena_bytes=%zu digest=%s",
-                  m->info->name, m->info->architecture, m->info->kernels, m->info->classes,
-                  m->info->weights_bytes, m->info->arena_bytes, m->info->digest);
-        char labels[1024];
-        (void)snprintf(labels, sizeof labels,
-                       "name=\"%.200s\",version=\"%.200s\",digest=\"%s\",precision=\"%s\"",
-                       m->info->name, m->info->version, m->info->digest, m->info->precision);
-        metrics_set(s->metrics, METRIC_MODEL_INFO, labels, 1);
-    }
-    return RN_OK;
+    struct serve *s = work->data;
+    s->load_status = load_models(s, &s->load_error);
+}
+
+static void show_model(struct serve *s, const struct rn_model_info *info)
+{
+    char name[200], version[200], labels[512];
+    log_event(LOG_INFO, "model ready",
+              "name=\"%s\" architecture=%s kernels=%s classes=%d weights_bytes=%zu "
+              "arena_bytes=%zu digest=%s",
+              info->name, info->architecture, info->kernels, info->classes, info->weights_bytes,
+              info->arena_bytes, info->digest);
+    (void)snprintf(labels, sizeof labels, "%s,%s,digest=\"%s\",precision=\"%s\"",
+                   metrics_label(name, sizeof name, "name", info->name),
+                   metrics_label(version, sizeof version, "version", info->version), info->digest,
+                   info->precision);
+    metrics_set(s->metrics, METRIC_MODEL_INFO, labels, 1);
 }
 
 /* ---- the way out ----------------------------------------------------------------------------- */
@@ -119,20 +110,19 @@ static enum rn_status self_test(struct serve *s, struct rn_error *err)
 static void on_drain_tick(uv_timer_t *timer)
 {
     struct serve *s = timer->data;
-    uint64_t elapsed = uv_now(&s->loop) - s->drain_started_ms;
-    if (!s->refusing && elapsed >= (uint64_t)s->config.drain_delay_ms) {
+    const struct config *c = &s->config;
+    const uint64_t elapsed_ms = uv_now(&s->loop) - s->drain_started_ms;
+    if (!s->refusing && elapsed_ms >= (uint64_t)c->drain_delay_ms) {
         s->refusing = true;
         http_drain(s->http);
     }
     if (!s->refusing)
         return;
-    if (http_connections(s->http) == 0 && pipeline_in_flight(s->pipeline) == 0) {
+    if (http_connections(s->http) == 0 && pipeline_in_flight(s->pipeline) == 0 && !s->loading) {
         uv_stop(&s->loop);
-    } else if (elapsed >=
-               (uint64_t)s->config.drain_delay_ms + (uint64_t)s->config.drain_timeout_ms) {
+    } else if (elapsed_ms >= (uint64_t)c->drain_delay_ms + (uint64_t)c->drain_timeout_ms) {
         log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu", http_in_flight(s->http));
-        s->exit_code = CMD_FAILED;
-        uv_stop(&s->loop);
+        _Exit(CMD_FAILED); /* workers may still use what would have to be freed */
     }
 }
 
@@ -156,6 +146,19 @@ static void close_handle(uv_handle_t *handle, void *arg)
     (void)arg;
     if (!uv_is_closing(handle))
         uv_close(handle, NULL);
+}
+
+static void clean_up(struct serve *s)
+{
+    http_close(s->http);
+    pipeline_free(s->pipeline);
+    uv_walk(&s->loop, close_handle, NULL);
+    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&s->loop);
+    registry_free(s->registry);
+    rn_threads_free(s->threads);
+    metrics_free(s->metrics);
+    accesslog_close(s->accesslog);
 }
 
 /* ---- the way in ------------------------------------------------------------------------------ */
@@ -220,8 +223,10 @@ static enum rn_status build(struct serve *s, struct rn_error *err)
     s->pipeline = pipeline_new(&s->loop, &options, s->metrics);
     if (!s->pipeline)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the pipeline");
+    metrics_set(s->metrics, METRIC_READY, "", 0);
+    metrics_set(s->metrics, METRIC_BUILD_INFO,
+                "version=\"" RESNETD_VERSION "\",commit=\"" RESNETD_COMMIT "\"", 1);
     s->api = (struct api){.pipeline = s->pipeline,
-                          .registry = s->registry,
                           .metrics = s->metrics,
                           .accesslog = s->accesslog,
                           .top_k = c->top_k,
@@ -241,8 +246,6 @@ static void announce(const struct serve *s)
     char socket[256] = "";
     if (local)
         (void)snprintf(socket, sizeof socket, "--unix-socket %s ", address + 5);
-    log_event(LOG_INFO, "listening", "address=%s threads=%d decode_workers=%d max_batch=%d",
-              address, s->n_threads, s->n_decoders, s->config.max_batch);
     (void)fprintf(stderr,
                   "\nresnetd %s is serving on %s. Try:\n"
                   "  curl %s-T photo.jpg %s/classify\n"
@@ -250,35 +253,54 @@ static void announce(const struct serve *s)
                   RESNETD_VERSION, address, socket, where, socket, where);
 }
 
+static void load_done(uv_work_t *work, int status)
+{
+    struct serve *s = work->data;
+    (void)status; /* libuv's; could only be UV_ECANCELED, which we never ask for */
+    s->loading = false;
+    if (s->load_status != RN_OK) {
+        complain(s->load_error.text);
+        s->exit_code = CMD_MODEL;
+        uv_stop(&s->loop);
+        return;
+    }
+    for (const struct registry_model *m = registry_first(s->registry); m; m = m->next)
+        show_model(s, m->info);
+    s->api.registry = s->registry;
+    if (s->api.draining)
+        return;
+    metrics_set(s->metrics, METRIC_READY, "", 1);
+    announce(s);
+    notify_send("READY=1");
+}
+
 /* From the listening socket to the end of the loop. */
 static enum rn_status serve(struct serve *s, struct rn_error *err)
 {
     start_loop(s);
     enum rn_status status = open_http(s, err);
-    if (status == RN_OK)
-        status = self_test(s, err);
     if (status != RN_OK)
         return status;
-    s->api.ready = true;
-    metrics_set(s->metrics, METRIC_READY, "", 1);
-    announce(s);
-    notify_send("READY=1");
+    log_event(LOG_INFO, "listening", "address=%s threads=%d decode_workers=%d max_batch=%d",
+              http_address(s->http), s->n_threads, s->n_decoders, s->config.max_batch);
+    s->loading = true;
+    s->load.data = s;
+    (void)uv_queue_work(&s->loop, &s->load, load_work, load_done);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     log_event(LOG_INFO, "stopped", "exit_code=%d", s->exit_code);
     return RN_OK;
 }
 
-static void clean_up(struct serve *s)
+/* Settings and models as serving would load them. */
+static void check(struct serve *s)
 {
-    http_close(s->http);
-    uv_walk(&s->loop, close_handle, NULL);
-    (void)uv_run(&s->loop, UV_RUN_DEFAULT);
-    pipeline_free(s->pipeline);
-    registry_free(s->registry);
-    rn_threads_free(s->threads);
-    metrics_free(s->metrics);
-    accesslog_close(s->accesslog);
-    (void)uv_loop_close(&s->loop);
+    struct rn_error err = {""};
+    if (load_models(s, &err) == RN_OK) {
+        (void)printf("settings and models are good\n");
+    } else {
+        complain(err.text);
+        s->exit_code = CMD_MODEL;
+    }
 }
 
 /* --help and --check are no settings: taken out of argv before those are read. */
@@ -317,7 +339,7 @@ int cmd_serve(int argc, char **argv, char **envp)
         config_print_help(stdout);
         return CMD_OK;
     }
-    bool check = take_word(&argc, argv, "--check");
+    const bool checking = take_word(&argc, argv, "--check");
     static struct serve s;
     struct config_error wrong;
     if (!config_load(&s.config, argc, argv, envp, warn_setting, &wrong)) {
@@ -330,23 +352,16 @@ int cmd_serve(int argc, char **argv, char **envp)
     (void)uv_loop_init(&s.loop);
 
     struct rn_error err = {""};
-    enum cmd_exit code = CMD_FAILED;
     enum rn_status status = build(&s, &err);
-    if (status == RN_OK) {
-        status = open_models(&s, &err);
-        code = status == RN_OK ? CMD_FAILED : CMD_MODEL;
-    }
-    if (status == RN_OK && !check)
+    if (status == RN_OK && checking)
+        check(&s);
+    else if (status == RN_OK)
         status = serve(&s, &err);
-    if (status == RN_OK && check)
-        status = self_test(&s, &err);
-    if (status != RN_OK)
+    if (status != RN_OK) {
         complain(err.text);
-    else
-        code = (enum cmd_exit)s.exit_code;
-    if (status == RN_OK && check)
-        (void)printf("settings and models are good\n");
+        s.exit_code = CMD_FAILED;
+    }
     clean_up(&s);
     config_done(&s.config);
-    return code;
+    return (int)s.exit_code;
 }

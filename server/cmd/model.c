@@ -1,0 +1,34 @@
+/* [NAME=]PATH or the embedded model. An '=' behind a '/' belongs to the path.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/cmd/model.h"
+
+#include <string.h>
+
+#include "config/config.h"
+#include "config/embedded.h"
+
+enum rn_status model_open(const struct config *config, const char *text, const char *labels,
+                          int max_batch, struct rn_model **out, struct rn_error *err)
+{
+    char name[256];
+    struct rn_model_options options = {
+        .labels = labels[0] ? labels : NULL,
+        .cpu = config->cpu[0] ? config->cpu : NULL,
+        .max_batch = max_batch,
+    };
+    if (!text[0])
+        return rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),
+                                    "embedded model", &options, out, err);
+    size_t n = strcspn(text, "=/");
+    if (text[n] == '=') {
+        if (n == 0 || n >= sizeof name)
+            return rn_fail(err, RN_BAD_ARGUMENT, "model %s: a name has 1 to %zu bytes", text,
+                           sizeof name - 1);
+        memcpy(name, text, n);
+        name[n] = '\0';
+        options.name = name;
+        text += n + 1;
+    }
+    return rn_model_open(text, &options, out, err);
+}

@@ -1,0 +1,17 @@
+/* Which model a word of the command line or a setting means.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_CMD_MODEL_H
+#define RESNETD_SERVER_CMD_MODEL_H
+
+#include "engine/engine.h"
+
+struct config;
+
+/* Opens [NAME=]PATH with the kernels that the settings name; "" is the embedded model. `labels` is
+ * a file of labels instead of the model's own, "" for none. Fails like rn_model_open(). */
+RN_MUST_USE enum rn_status model_open(const struct config *config, const char *text,
+                                      const char *labels, int max_batch, struct rn_model **out,
+                                      struct rn_error *err);
+
+#endif
