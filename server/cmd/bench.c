@@ -12,8 +12,8 @@
 #include "server/cmd/offline.h"
 
 static const char usage[] =
-    "usage: resnetd bench [--model PATH] [--batch N,…] [--threads T,…] [--seconds S] [--json]\n\n"
-    "Times whole runs of a batch; without --model, of the embedded one.\n";
+    "bench [--model PATH] [--batch N[,N]] [--threads T[,T]] [--seconds S] [--json]\n\n"
+    "Times whole runs of a batch; without --model, of the embedded one.";
 
 #define MAX_RUNS 100000
 
@@ -216,14 +216,14 @@ int cmd_bench(int argc, char **argv, char **envp)
          .out = &batches,
          .min = 1,
          .max = RN_MAX_BATCH,
-         .value = "N,…",
+         .value = "N[,N]",
          .help = "images in a run (1,8)"},
         {.name = "threads",
          .type = FLAG_INTS,
          .out = &threads,
          .min = 1,
          .max = 1024,
-         .value = "T,…",
+         .value = "T[,T]",
          .help = "engine threads (the cores there are)"},
         {.name = "seconds",
          .type = FLAG_REAL,

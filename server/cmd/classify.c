@@ -1,29 +1,30 @@
-/* `resnetd classify`: the same answers without a server. Walks files and folders, decodes, runs
- * batches, prints a line per file in the order they were found. One thread but for the engine's
+/* `resnetd classify`: the same answers without a server. Decodes file after file, runs them in
+ * batches and prints a line for each in the order they were found. One thread but for the engine's
  * team; memory is bounded by one batch and one decoded image.
  *
  * SPDX-License-Identifier: MIT */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
+#include "server/cmd/files.h"
 #include "server/cmd/offline.h"
 #include "server/problem.h"
+#include "server/text.h"
+
+#define PROGRESS_AFTER_S 1.0
+#define PROGRESS_WIDTH 40
 
 static const char usage[] =
-    "usage: resnetd classify [--model PATH] [--json] [--logits] [--top-k K] FILE|DIR|-…\n\n"
-    "Classifies files; folders are walked, - is standard input.\n";
+    "classify [--model PATH] [--json] [--logits] [--top-k K] FILE|DIR|-…\n\n"
+    "Classifies files; folders are walked, - is standard input.";
 
 /* One file of the batch that is being filled. */
 struct entry {
-    char *path;
+    const char *path;       /* borrowed from the list of files */
     struct problem problem; /* PROBLEM_NONE when its tensor is set */
     int row;                /* of the batch; valid without a problem */
 };
@@ -34,15 +35,18 @@ struct classify {
     struct rn_image_limits limits;
     int top_k;
     bool json, logits;
+    struct files files;
     struct entry *entries; /* files since the last flush, [max_batch] */
     int n_entries, n_rows;
-    float *tensors, *scores; /* [max_batch][input], [max_batch][classes] */
-    uint8_t *rgb;            /* [crop][crop][3] */
+    float *tensors;                  /* [max_batch][input] */
+    float *scores, *logits_of_batch; /* [classes], [max_batch][classes] */
+    int *top;                        /* [top_k] */
+    uint8_t *rgb;                    /* [crop][crop][3] */
     size_t n_done, n_failed;
-    double started;
+    double started_s;
 };
 
-static double now(void)
+static double now_s(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
@@ -56,74 +60,89 @@ static size_t input_size(const struct rn_model_info *info)
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-static json_t *json_entry(const struct classify *c, const struct entry *e, const float *logits,
-                          const float *scores, const int *top)
+static void write_json(const struct classify *c, const struct entry *e, const float *logits,
+                       struct text *out)
 {
-    const struct rn_model_info *info = c->info;
-    json_t *row = json_object();
-    (void)json_object_set_new(row, "file", json_stringn_nocheck(e->path, strlen(e->path)));
+    text_add(out, "{\"file\":");
+    text_json(out, e->path);
     if (e->problem.type != PROBLEM_NONE) {
-        const struct problem_row *p = problem_row(e->problem.type);
-        char type[64];
-        (void)snprintf(type, sizeof type, "/problems/%s", p->slug);
-        (void)json_object_set_new(row, "error",
-                                  json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title", p->title,
-                                            "status", p->status, "detail", e->problem.detail));
-        return row;
-    }
-    json_t *predictions = json_array();
-    for (int k = 0; k < c->top_k; k++)
-        (void)json_array_append_new(predictions, json_pack("{s:i, s:s, s:f}", "index", top[k],
-                                                           "label", info->labels[top[k]], "score",
-                                                           (double)scores[top[k]]));
-    (void)json_object_set_new(row, "predictions", predictions);
-    if (c->logits) {
-        json_t *all = json_array();
-        for (int i = 0; i < info->classes; i++)
-            (void)json_array_append_new(all, json_real((double)logits[i]));
-        (void)json_object_set_new(row, "logits", all);
-    }
-    return row;
-}
-
-static void print_text(const struct classify *c, const struct entry *e, const float *scores,
-                       const int *top)
-{
-    if (e->problem.type != PROBLEM_NONE) {
-        printf("%s: error: %s\n", e->path, e->problem.detail);
+        text_add(out, ",\"error\":{");
+        problem_write(out, &e->problem, NULL);
+        text_add(out, "}}\n");
         return;
     }
-    printf("%s:", e->path);
-    for (int k = 0; k < c->top_k; k++)
-        printf("%s %s %.1f %%", k > 0 ? "," : "", c->info->labels[top[k]],
-               100 * (double)scores[top[k]]);
-    printf("\n");
+    text_add(out, ",\"predictions\":[");
+    for (int k = 0; k < c->top_k; k++) {
+        const int i = c->top[k];
+        text_format(out, "%s{\"index\":%d,\"label\":", k > 0 ? "," : "", i);
+        text_json(out, c->info->labels[i]);
+        text_add(out, ",\"score\":");
+        text_real(out, (double)c->scores[i], 6);
+        text_add(out, "}");
+    }
+    text_add(out, "]");
+    if (c->logits) {
+        for (int i = 0; i < c->info->classes; i++)
+            text_format(out, "%s%.9g", i > 0 ? "," : ",\"logits\":[", (double)logits[i]);
+        text_add(out, "]");
+    }
+    text_add(out, "}\n");
 }
 
-static void print_entry(const struct classify *c, const struct entry *e, float *scores, int *top)
+static void write_line(const struct classify *c, const struct entry *e, struct text *out)
 {
-    size_t classes = (size_t)c->info->classes;
-    const float *logits = c->scores + (size_t)e->row * classes;
-    if (e->problem.type == PROBLEM_NONE) {
-        rn_softmax(logits, c->info->classes, scores);
-        rn_top_k(scores, c->info->classes, c->top_k, top);
+    if (e->problem.type != PROBLEM_NONE) {
+        text_format(out, "%s: error: %s\n", e->path, e->problem.detail);
+        return;
     }
-    if (c->json) {
-        json_t *row = json_entry(c, e, logits, scores, top);
-        (void)json_dumpf(row, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-        printf("\n");
-        json_decref(row);
-    } else {
-        print_text(c, e, scores, top);
-    }
+    text_format(out, "%s:", e->path);
+    for (int k = 0; k < c->top_k; k++)
+        text_format(out, "%s %s %.1f %%", k > 0 ? "," : "", c->info->labels[c->top[k]],
+                    100 * (double)c->scores[c->top[k]]);
+    text_add(out, "\n");
 }
 
-/* On a terminal and only when it takes long. */
+static bool print_entry(const struct classify *c, const struct entry *e)
+{
+    const float *logits = c->logits_of_batch + (size_t)e->row * (size_t)c->info->classes;
+    struct text out = {0};
+    size_t n = 0;
+    if (e->problem.type == PROBLEM_NONE) {
+        rn_softmax(logits, c->info->classes, c->scores);
+        rn_top_k(c->scores, c->info->classes, c->top_k, c->top);
+    }
+    if (c->json)
+        write_json(c, e, logits, &out);
+    else
+        write_line(c, e, &out);
+    char *text = text_take(&out, &n);
+    const bool ok = text != NULL;
+    if (ok)
+        (void)fwrite(text, 1, n, stdout);
+    free(text);
+    return ok;
+}
+
+static bool shows_progress(const struct classify *c)
+{
+    return isatty(STDERR_FILENO) && now_s() - c->started_s > PROGRESS_AFTER_S;
+}
+
+/* A bar on the terminal's last line; the lines of stdout, if they go there too, push it down. */
 static void show_progress(const struct classify *c)
 {
-    if (isatty(STDERR_FILENO) && now() - c->started > 1)
-        (void)fprintf(stderr, "\r%zu files, %.0f a second ", c->n_done,
-                      (double)c->n_done / (now() - c->started));
+    static const char bar[] = "########################################"; /* PROGRESS_WIDTH */
+    if (!shows_progress(c))
+        return;
+    const int filled = (int)(PROGRESS_WIDTH * c->n_done / c->files.n);
+    (void)fprintf(stderr, "[%-*.*s] %zu of %zu files, %.0f/s\r", PROGRESS_WIDTH, filled, bar,
+                  c->n_done, c->files.n, (double)c->n_done / (now_s() - c->started_s));
+}
+
+static void clear_progress(const struct classify *c)
+{
+    if (shows_progress(c))
+        (void)fputs("\r\x1b[K", stderr);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -131,27 +150,22 @@ static void show_progress(const struct classify *c)
 /* Runs the batch and prints everything that waits, in order. */
 static bool flush(struct classify *c)
 {
-    size_t size = input_size(c->info), classes = (size_t)c->info->classes;
-    float *scores = malloc(classes * sizeof *scores);
-    int *top = malloc((size_t)c->top_k * sizeof *top);
+    const size_t size = input_size(c->info);
     const float *inputs[RN_MAX_BATCH];
+    bool ok = true;
     for (int i = 0; i < c->n_rows; i++)
         inputs[i] = c->tensors + (size_t)i * size;
     if (c->n_rows > 0)
-        rn_session_run(c->session, inputs, c->n_rows, c->scores);
-    for (int i = 0; i < c->n_entries; i++) {
-        if (scores && top)
-            print_entry(c, &c->entries[i], scores, top);
+        rn_session_run(c->session, inputs, c->n_rows, c->logits_of_batch);
+    clear_progress(c);
+    for (int i = 0; i < c->n_entries && ok; i++) {
+        ok = print_entry(c, &c->entries[i]);
         c->n_failed += c->entries[i].problem.type != PROBLEM_NONE;
         c->n_done++;
-        free(c->entries[i].path);
     }
     c->n_entries = c->n_rows = 0;
     (void)fflush(stdout);
     show_progress(c);
-    bool ok = scores && top;
-    free(scores);
-    free(top);
     return ok;
 }
 
@@ -204,15 +218,14 @@ static uint8_t *read_stream(FILE *f, size_t limit, size_t *n)
 static bool add_file(struct classify *c, const char *path)
 {
     struct entry *e = &c->entries[c->n_entries++];
-    *e = (struct entry){.path = strdup(path)};
-    if (!e->path)
-        return false;
+    *e = (struct entry){.path = path};
     bool standard_input = strcmp(path, "-") == 0;
     FILE *f = standard_input ? stdin : fopen(path, "rbe");
     size_t n = 0;
     uint8_t *bytes = f ? read_stream(f, c->limits.max_bytes, &n) : NULL;
     if (!f || !bytes || ferror(f))
-        problem_set(&e->problem, PROBLEM_INTERNAL, "cannot be read: %s", strerror(errno));
+        problem_set(&e->problem, !f && errno == ENOENT ? PROBLEM_NOT_FOUND : PROBLEM_INTERNAL,
+                    "cannot be read: %s", strerror(errno));
     else
         add_image(c, e, bytes, n);
     free(bytes);
@@ -221,65 +234,35 @@ static bool add_file(struct classify *c, const char *path)
     return c->n_entries < c->info->max_batch || flush(c);
 }
 
-/* ---- walking --------------------------------------------------------------------------------- */
-
-static bool walk(struct classify *c, const char *path);
-
-static bool walk_folder(struct classify *c, const char *path)
+static bool run(struct classify *c)
 {
-    struct dirent **names;
-    int n = scandir(path, &names, NULL, alphasort);
-    bool ok = n >= 0 || add_file(c, path); /* says why it cannot be read */
-    for (int i = 0; i < n; i++) {
-        char *child = NULL;
-        const char *name = names[i]->d_name;
-        size_t length = strlen(path);
-        bool slash = length > 0 && path[length - 1] == '/';
-        if (ok && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-            ok = asprintf(&child, "%s%s%s", path, slash ? "" : "/", name) >= 0;
-            struct stat st;
-            if (ok && lstat(child, &st) == 0 && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
-                ok = walk(c, child);
-            free(child);
-        }
-        free(names[i]);
-    }
-    if (n >= 0)
-        free(names);
-    return ok;
-}
-
-static bool walk(struct classify *c, const char *path)
-{
-    struct stat st;
-    if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return walk_folder(c, path);
-    return add_file(c, path);
-}
-
-static bool run(struct classify *c, char **paths, int n)
-{
-    size_t batch = (size_t)c->info->max_batch, crop = (size_t)c->info->recipe.crop;
+    const size_t batch = (size_t)c->info->max_batch, crop = (size_t)c->info->recipe.crop;
+    const size_t classes = (size_t)c->info->classes;
     c->entries = calloc(batch, sizeof *c->entries);
-    c->tensors = malloc(batch * input_size(c->info) * sizeof *c->tensors);
-    c->scores = malloc(batch * (size_t)c->info->classes * sizeof *c->scores);
-    c->rgb = malloc(crop * crop * 3);
-    bool ok = c->entries && c->tensors && c->scores && c->rgb;
-    c->started = now();
-    for (int i = 0; ok && i < n; i++)
-        ok = walk(c, paths[i]);
+    c->tensors = calloc(batch * input_size(c->info), sizeof *c->tensors);
+    c->logits_of_batch = calloc(batch * classes, sizeof *c->logits_of_batch);
+    c->scores = calloc(classes, sizeof *c->scores);
+    c->top = calloc((size_t)c->top_k, sizeof *c->top);
+    c->rgb = calloc(crop * crop, 3);
+    bool ok = c->entries && c->tensors && c->logits_of_batch && c->scores && c->top && c->rgb;
+    c->started_s = now_s();
+    for (size_t i = 0; ok && i < c->files.n; i++)
+        ok = add_file(c, c->files.paths[i]);
     ok = ok && flush(c);
+    clear_progress(c);
     if (!ok)
         offline_complain("out of memory");
     free(c->entries);
     free(c->tensors);
+    free(c->logits_of_batch);
     free(c->scores);
+    free(c->top);
     free(c->rgb);
     return ok;
 }
 
 static enum cmd_exit classify(const struct config *config, const struct rn_model *model,
-                              struct classify *c, char **paths, int n)
+                              struct classify *c)
 {
     struct rn_threads *threads = NULL;
     struct rn_error err = {""};
@@ -297,7 +280,7 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
         status = rn_session_new(model, threads, &c->session, &err);
     if (status != RN_OK)
         offline_complain("%s", err.text);
-    bool ok = status == RN_OK && run(c, paths, n);
+    bool ok = status == RN_OK && run(c);
     rn_session_free(c->session);
     rn_threads_free(threads);
     return ok && c->n_failed == 0 ? CMD_OK : CMD_FAILED;
@@ -344,8 +327,16 @@ int cmd_classify(int argc, char **argv, char **envp)
         return code;
     struct rn_model *model = NULL;
     code = offline_model(&config, path, config.max_batch, &model);
+    bool ok = true;
+    for (int i = 0; i < argc && code == CMD_OK && ok; i++)
+        ok = files_add(&c.files, argv[i]);
+    if (!ok) {
+        offline_complain("out of memory");
+        code = CMD_FAILED;
+    }
     if (code == CMD_OK)
-        code = classify(&config, model, &c, argv, argc);
+        code = classify(&config, model, &c);
+    files_done(&c.files);
     rn_model_free(model);
     config_done(&config);
     return code;

@@ -10,8 +10,8 @@
 
 #include "server/cmd/offline.h"
 
-static const char usage[] = "usage: resnetd inspect [--json] [MODEL]\n\n"
-                            "Prints the layers of a model; without MODEL, of the embedded one.\n";
+static const char usage[] = "inspect [--json] [MODEL]\n\n"
+                            "Prints the layers of a model; without MODEL, of the embedded one.";
 
 /* 25557032 -> "25,557,032". */
 static const char *thousands(uint64_t value, char *buf, size_t n)

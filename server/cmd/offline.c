@@ -28,13 +28,15 @@ bool offline_flags(const char *usage, const struct flag *flags, size_t n, int *a
             continue;
         (void)printf("usage: resnetd %s\n\n", usage);
         flags_print_help(flags, n, stdout);
+        (void)printf("\nThe server's settings (resnetd serve --help) apply as RESNETD_CONFIG and "
+                     "RESNETD_* give them.\n");
         *code = CMD_OK;
         return false;
     }
     if (flags_parse(flags, n, argc, argv, &err))
         return true;
     offline_complain("%s", err.text);
-    (void)fprintf(stderr, "usage: resnetd %s\n", usage);
+    (void)fprintf(stderr, "usage: resnetd %.*s\n", (int)strcspn(usage, "\n"), usage);
     *code = CMD_USAGE;
     return false;
 }
