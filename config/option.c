@@ -100,6 +100,11 @@ static bool is_cpu(const char *text)
     return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(text);
 }
 
+static bool is_convolution(const char *text)
+{
+    return strcmp(text, "fast") == 0 || strcmp(text, "direct") == 0;
+}
+
 /* HOST:PORT, :PORT, [IPv6]:PORT or unix:/path; whether the host exists is found out at bind. */
 static bool is_address(const char *text)
 {
@@ -139,6 +144,7 @@ static const struct rule {
 } rules[] = {
     {"listen", is_address, "HOST:PORT, :PORT, [::1]:PORT or unix:/path"},
     {"cpu", is_cpu, "the name of a kernel table such as portable or avx2"},
+    {"convolution", is_convolution, "fast or direct"},
     {"cors_origin", is_origin, "* or an origin like https://example.org, without a path"},
     {"log_level", is_level, "error, warn, info or debug"},
 };

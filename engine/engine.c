@@ -107,7 +107,8 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
         status = keep_layers(m, &graph, err);
     if (status == RN_OK) {
         graph_optimize(&graph);
-        status = plan_compile(&graph, options->max_batch, kernels, &m->plan, err);
+        const struct plan_options how = {options->max_batch, kernels, options->direct};
+        status = plan_compile(&graph, &how, &m->plan, err);
     }
     graph_done(&graph);
     if (status != RN_OK)
@@ -263,22 +264,22 @@ enum rn_status rn_session_new(const struct rn_model *model, struct rn_threads *t
                               struct rn_session **out, struct rn_error *err)
 {
     const struct plan *plan = model->plan;
+    const size_t bytes = plan_arena_bytes(plan, rn_threads_count(threads));
     struct rn_session *s = calloc(1, sizeof *s);
     if (!s)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a session");
     s->model = model;
     s->threads = threads;
-    s->arena = new_arena(plan->arena_bytes);
+    s->arena = new_arena(bytes);
     s->steps = calloc((size_t)plan->n_steps, sizeof *s->steps);
     s->step_ns = calloc((size_t)plan->n_steps, sizeof *s->step_ns);
     if (!s->arena || !s->steps || !s->step_ns) {
         rn_session_free(s);
-        return rn_fail(err, RN_NO_MEMORY, "out of memory for a session of %zu bytes",
-                       plan->arena_bytes);
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a session of %zu bytes", bytes);
     }
     for (int i = 0; i < plan->n_steps; i++)
         s->steps[i] = (struct rn_step){.name = plan->steps[i].name,
-                                       .algorithm = plan->steps[i].op->algorithm,
+                                       .algorithm = plan->steps[i].prepared.algorithm,
                                        .flops = plan->steps[i].flops};
     *out = s;
     return RN_OK;

@@ -99,6 +99,7 @@ struct rn_model_options {
     const char *labels; /* path of a file with one label a line; NULL: what the model says */
     const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
+    bool direct;        /* no Winograd convolution: slower, errors near 1e-6 instead of 1e-5 */
 };
 #define RN_MAX_BATCH 256
 
@@ -117,7 +118,7 @@ struct rn_model_info {
     uint64_t parameters;       /* learnable: weights, biases, BN's gamma and beta */
     uint64_t flops;            /* multiply + add = 2, one image */
     size_t weights_bytes;      /* packed */
-    size_t arena_bytes;        /* a session's, for max_batch images */
+    size_t arena_bytes;        /* a session's, for max_batch images, but for its threads' scratch */
     struct rn_recipe recipe;
 };
 

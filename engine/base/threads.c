@@ -32,9 +32,17 @@ struct rn_threads {
     int first; /* item 0 of the ticket is this one of the run */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    int n; /* threads in all, the caller of a run included */
+    atomic_int n_started; /* workers */
+    int n;                /* threads in all, the caller of a run included */
     pthread_t workers[];
 };
+
+static _Thread_local int self; /* a thread is a worker of one team for life; 0 for all others */
+
+int threads_self(void)
+{
+    return self;
+}
 
 static bool has_items(uint64_t ticket)
 {
@@ -61,6 +69,7 @@ static bool idle(struct rn_threads *t)
 static void *worker_main(void *arg)
 {
     struct rn_threads *t = arg;
+    self = 1 + atomic_fetch_add(&t->n_started, 1);
     (void)cpu_denormals_flush();
     while (!atomic_load(&t->stop)) {
         work(t);

@@ -9,6 +9,7 @@
 #define CONV_ROWS 6
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
+#include "engine/kernel/winograd.inl"
 
 void kernels_init_neon(struct kernels *kernels);
 void kernels_init_neon(struct kernels *kernels)
@@ -17,6 +18,11 @@ void kernels_init_neon(struct kernels *kernels)
         .name = "neon",
         .conv_rows = CONV_ROWS,
         .conv = conv,
+        .gemm = gemm,
+        .winograd_in_2 = winograd_in_2,
+        .winograd_in_4 = winograd_in_4,
+        .winograd_out_2 = winograd_out_2,
+        .winograd_out_4 = winograd_out_4,
         .max = max,
         .mean = mean,
         .affine = affine,

@@ -39,10 +39,47 @@ struct conv_tile {
     bool relu;
 };
 
+/* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for one block of 16 columns, summed in the
+ * order of i whatever the number of rows. Strides in floats, multiples of 16. */
+struct gemm {
+    const float *a; /* [rows][depth] */
+    const float *b; /* [depth][16] */
+    float *c;       /* [rows][16] */
+    size_t a_stride, c_stride;
+    int rows, depth; /* depth: a multiple of 16 */
+};
+
+/* Winograd F(m×m, 3×3): the transform of one input tile, (m+2)² positions × 16 channels, into as
+ * many values that are multiplied one by one: out[p * out_stride], p = row * (m+2) + column. */
+struct winograd_in {
+    const float *const *in; /* [(m+2)²]: the positions' first channels */
+    size_t in_offset;       /* floats added to every pointer of `in`: a channel block */
+    float *out;
+    size_t out_stride;
+};
+
+/* The transform of one tile of products back to m×m positions × 16 channels, of which the first
+ * rows × columns are inside the map: act(transformed + bias + residual). */
+struct winograd_out {
+    const float *in; /* (m+2)² blocks, in_stride floats apart */
+    size_t in_stride;
+    const float *bias;     /* [16] */
+    const float *residual; /* like out, or NULL */
+    float *out;            /* position (y, x) at out + y * row_stride + x * 16 */
+    size_t row_stride;
+    int rows, columns;
+    bool relu;
+};
+
 struct kernels {
     const char *name;
     int conv_rows; /* best (and largest) number of rows of a tile */
     void (*conv)(const struct conv_tile *tile);
+    void (*gemm)(const struct gemm *gemm);
+    void (*winograd_in_2)(const struct winograd_in *tile);
+    void (*winograd_in_4)(const struct winograd_in *tile);
+    void (*winograd_out_2)(const struct winograd_out *tile);
+    void (*winograd_out_4)(const struct winograd_out *tile);
     /* out[k] = max over in[0…n)[k], n >= 1. */
     void (*max)(const float *const *in, int n, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */

@@ -20,36 +20,6 @@ static enum rn_status infer(const struct op_attrs *a, struct shape in, struct sh
     return RN_OK;
 }
 
-static enum rn_status prepare(const struct op_spec *spec, struct arena *arena, void **prepared,
-                              struct rn_error *err)
-{
-    struct eltwise *e = arena_alloc(arena, sizeof *e);
-    if (!e)
-        return rn_fail(err, RN_NO_MEMORY, "out of memory for an element-wise layer");
-    e->spec = *spec;
-    *prepared = e;
-    return RN_OK;
-}
-
-static enum rn_status prepare_bn(const struct op_spec *spec, struct arena *arena, void **prepared,
-                                 struct rn_error *err)
-{
-    size_t n = (size_t)channel_blocks(spec->in.c) * CHANNEL_BLOCK;
-    float *scale = arena_array(arena, n, sizeof *scale);
-    float *shift = arena_array(arena, n, sizeof *shift);
-    enum rn_status status = prepare(spec, arena, prepared, err);
-    if (status != RN_OK)
-        return status;
-    if (!scale || !shift)
-        return rn_fail(err, RN_NO_MEMORY, "out of memory for a batch normalisation");
-    for (int c = 0; c < spec->in.c; c++)
-        op_bn_affine(&spec->params, c, &scale[c], &shift[c]);
-    struct eltwise *e = *prepared;
-    e->scale = scale;
-    e->shift = shift;
-    return RN_OK;
-}
-
 struct eltwise_run {
     const struct eltwise *eltwise;
     const struct op_args *args;
@@ -113,9 +83,52 @@ static void run_add(const void *prepared, const struct op_args *args)
     run_planes(prepared, args, plane_add);
 }
 
-const struct op op_bn = {
-    .name = "bn", .infer = infer, .prepare = prepare_bn, .run = run_bn, .algorithm = "affine"};
-const struct op op_relu = {
-    .name = "relu", .infer = infer, .prepare = prepare, .run = run_relu, .algorithm = "eltwise"};
-const struct op op_add = {
-    .name = "add", .infer = infer, .prepare = prepare, .run = run_add, .algorithm = "eltwise"};
+static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
+                              void (*run)(const void *data, const struct op_args *args),
+                              struct op_prepared *out, struct eltwise **data, struct rn_error *err)
+{
+    struct eltwise *e = arena_alloc(arena, sizeof *e);
+    if (!e)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for an element-wise layer");
+    e->spec = *spec;
+    *data = e;
+    *out = (struct op_prepared){.data = e, .run = run, .algorithm = "eltwise"};
+    return RN_OK;
+}
+
+static enum rn_status prepare_bn(const struct op_spec *spec, struct arena *arena,
+                                 struct op_prepared *out, struct rn_error *err)
+{
+    struct eltwise *e = NULL;
+    size_t n = (size_t)channel_blocks(spec->in.c) * CHANNEL_BLOCK;
+    float *scale = arena_array(arena, n, sizeof *scale);
+    float *shift = arena_array(arena, n, sizeof *shift);
+    enum rn_status status = prepare(spec, arena, run_bn, out, &e, err);
+    if (status != RN_OK)
+        return status;
+    if (!scale || !shift)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a batch normalisation");
+    for (int c = 0; c < spec->in.c; c++)
+        op_bn_affine(&spec->params, c, &scale[c], &shift[c]);
+    e->scale = scale;
+    e->shift = shift;
+    return RN_OK;
+}
+
+static enum rn_status prepare_relu(const struct op_spec *spec, struct arena *arena,
+                                   struct op_prepared *out, struct rn_error *err)
+{
+    struct eltwise *e = NULL;
+    return prepare(spec, arena, run_relu, out, &e, err);
+}
+
+static enum rn_status prepare_add(const struct op_spec *spec, struct arena *arena,
+                                  struct op_prepared *out, struct rn_error *err)
+{
+    struct eltwise *e = NULL;
+    return prepare(spec, arena, run_add, out, &e, err);
+}
+
+const struct op op_bn = {.name = "bn", .infer = infer, .prepare = prepare_bn};
+const struct op op_relu = {.name = "relu", .infer = infer, .prepare = prepare_relu};
+const struct op op_add = {.name = "add", .infer = infer, .prepare = prepare_add};

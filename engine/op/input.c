@@ -47,5 +47,10 @@ static void run(const void *prepared, const struct op_args *args)
     threads_run(args->threads, args->n * s->in.c, run_item, &run);
 }
 
-const struct op op_input = {
-    .name = "input", .infer = infer, .prepare = op_prepare_copy, .run = run, .algorithm = "gather"};
+static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
+                              struct op_prepared *out, struct rn_error *err)
+{
+    return op_prepare_copy(spec, arena, run, "gather", out, err);
+}
+
+const struct op op_input = {.name = "input", .infer = infer, .prepare = prepare};

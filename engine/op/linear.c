@@ -29,33 +29,6 @@ static uint64_t flops(const struct op_attrs *a, struct shape in, struct shape ou
     return UINT64_C(2) * (uint64_t)in.c * (uint64_t)out.c;
 }
 
-static enum rn_status prepare(const struct op_spec *spec, struct arena *arena, void **prepared,
-                              struct rn_error *err)
-{
-    size_t in_blocks = (size_t)channel_blocks(spec->in.c);
-    size_t out_blocks = (size_t)channel_blocks(spec->out.c);
-    size_t panel = in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
-    struct linear *l = arena_alloc(arena, sizeof *l);
-    float *weights = arena_array(arena, out_blocks * panel, sizeof *weights);
-    float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
-    if (!l || !weights || !bias)
-        return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
-    size_t n_in = (size_t)spec->in.c;
-    for (size_t o = 0; o < (size_t)spec->out.c; o++) {
-        float *to = weights + o / CHANNEL_BLOCK * panel + o % CHANNEL_BLOCK;
-        for (size_t i = 0; i < n_in; i++)
-            to[i * CHANNEL_BLOCK] = spec->params.weight[o * n_in + i];
-        bias[o] = spec->params.bias ? spec->params.bias[o] : 0.0f;
-    }
-    *l = (struct linear){.kernels = spec->kernels,
-                         .in_blocks = (int)in_blocks,
-                         .out_blocks = (int)out_blocks,
-                         .weights = weights,
-                         .bias = bias};
-    *prepared = l;
-    return RN_OK;
-}
-
 struct linear_run {
     const struct linear *linear;
     const struct op_args *args;
@@ -98,9 +71,31 @@ static void run(const void *prepared, const struct op_args *args)
     threads_run(args->threads, l->out_blocks, run_item, &run);
 }
 
-const struct op op_linear = {.name = "linear",
-                             .infer = infer,
-                             .flops = flops,
-                             .prepare = prepare,
-                             .run = run,
-                             .algorithm = "gemm"};
+static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
+                              struct op_prepared *out, struct rn_error *err)
+{
+    size_t in_blocks = (size_t)channel_blocks(spec->in.c);
+    size_t out_blocks = (size_t)channel_blocks(spec->out.c);
+    size_t panel = in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
+    struct linear *l = arena_alloc(arena, sizeof *l);
+    float *weights = arena_array(arena, out_blocks * panel, sizeof *weights);
+    float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
+    if (!l || !weights || !bias)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
+    size_t n_in = (size_t)spec->in.c;
+    for (size_t o = 0; o < (size_t)spec->out.c; o++) {
+        float *to = weights + o / CHANNEL_BLOCK * panel + o % CHANNEL_BLOCK;
+        for (size_t i = 0; i < n_in; i++)
+            to[i * CHANNEL_BLOCK] = spec->params.weight[o * n_in + i];
+        bias[o] = spec->params.bias ? spec->params.bias[o] : 0.0f;
+    }
+    *l = (struct linear){.kernels = spec->kernels,
+                         .in_blocks = (int)in_blocks,
+                         .out_blocks = (int)out_blocks,
+                         .weights = weights,
+                         .bias = bias};
+    *out = (struct op_prepared){.data = l, .run = run, .algorithm = "gemm"};
+    return RN_OK;
+}
+
+const struct op op_linear = {.name = "linear", .infer = infer, .flops = flops, .prepare = prepare};

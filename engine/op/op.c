@@ -7,14 +7,15 @@
 
 #define BN_EPSILON 1e-5
 
-enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena, void **prepared,
-                               struct rn_error *err)
+enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena,
+                               void (*run)(const void *data, const struct op_args *args),
+                               const char *algorithm, struct op_prepared *out, struct rn_error *err)
 {
     struct op_spec *copy = arena_alloc(arena, sizeof *copy);
     if (!copy)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a layer");
     *copy = *spec;
-    *prepared = copy;
+    *out = (struct op_prepared){.data = copy, .run = run, .algorithm = algorithm};
     return RN_OK;
 }
 

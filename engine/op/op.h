@@ -2,8 +2,8 @@
  *
  * Operators know shapes, attributes and tensors; they know nothing of graphs, plans or files.
  * infer and flops are pure. prepare runs once per layer at load: it chooses the algorithm, packs
- * weights into the arena and returns an opaque block. run is called by one thread, spreads its work
- * over the team, and allocates nothing.
+ * weights into the arena and says what runs. run is called by one thread, spreads its work over the
+ * team, and allocates nothing.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_OP_OP_H
@@ -45,6 +45,8 @@ struct op_spec {
     struct shape in, out;
     int in_border; /* >= 0: planar [n][c][h + 2b][w + 2b] with a border of b zeros: what the input
                       operator writes and the stem reads */
+    int max_batch; /* images of the largest run */
+    bool direct;   /* no Winograd: slower, smaller error */
     const struct kernels *kernels;
     const float *zeros; /* as long as the largest feature map of one image; stays valid */
 };
@@ -57,6 +59,17 @@ struct op_args {
     float *out;
     int n; /* images */
     struct rn_threads *threads;
+    float *scratch;       /* as long as prepare asked for, at the same time for all threads */
+    char *thread_scratch; /* of thread 0, */
+    size_t thread_scratch_bytes; /* and from one thread's to the next */
+};
+
+/* What prepare leaves behind for the runs. */
+struct op_prepared {
+    const void *data;
+    void (*run)(const void *data, const struct op_args *args);
+    const char *algorithm;                      /* shown by bench */
+    size_t scratch_bytes, thread_scratch_bytes; /* what a run wants; multiples of TENSOR_ALIGN */
 };
 
 struct op {
@@ -66,18 +79,18 @@ struct op {
                             struct rn_error *err);
     /* Multiply + add = 2, one image; NULL = 0: only convolution and linear layers are counted. */
     uint64_t (*flops)(const struct op_attrs *attrs, struct shape in, struct shape out);
-    enum rn_status (*prepare)(const struct op_spec *spec, struct arena *arena, void **prepared,
-                              struct rn_error *err);
-    void (*run)(const void *prepared, const struct op_args *args);
-    const char *algorithm; /* shown by bench */
+    enum rn_status (*prepare)(const struct op_spec *spec, struct arena *arena,
+                              struct op_prepared *out, struct rn_error *err);
 };
 
 #define OP(name) extern const struct op op_##name;
 #include "engine/op/ops.def"
 #undef OP
 
-/* `prepare` for operators with nothing to pack: *prepared is a copy of the spec. */
-enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena, void **prepared,
+/* `prepare` for operators with nothing to pack: the data are a copy of the spec. */
+enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena,
+                               void (*run)(const void *data, const struct op_args *args),
+                               const char *algorithm, struct op_prepared *out,
                                struct rn_error *err);
 
 /* Batch normalisation of channel c at inference (Ioffe & Szegedy 2015, algorithm 2), with epsilon

@@ -56,11 +56,13 @@ static void run_max(const void *prepared, const struct op_args *args)
     threads_run(args->threads, args->n * channel_blocks(s->out.c) * s->out.h, max_item, &run);
 }
 
-const struct op op_maxpool = {.name = "maxpool",
-                              .infer = infer_max,
-                              .prepare = op_prepare_copy,
-                              .run = run_max,
-                              .algorithm = "window"};
+static enum rn_status prepare_max(const struct op_spec *spec, struct arena *arena,
+                                  struct op_prepared *out, struct rn_error *err)
+{
+    return op_prepare_copy(spec, arena, run_max, "window", out, err);
+}
+
+const struct op op_maxpool = {.name = "maxpool", .infer = infer_max, .prepare = prepare_max};
 
 /* ---- global average -------------------------------------------------------------------------- */
 
@@ -88,8 +90,10 @@ static void run_mean(const void *prepared, const struct op_args *args)
     threads_run(args->threads, args->n * channel_blocks(s->in.c), mean_item, &run);
 }
 
-const struct op op_avgpool = {.name = "avgpool",
-                              .infer = infer_mean,
-                              .prepare = op_prepare_copy,
-                              .run = run_mean,
-                              .algorithm = "mean"};
+static enum rn_status prepare_mean(const struct op_spec *spec, struct arena *arena,
+                                   struct op_prepared *out, struct rn_error *err)
+{
+    return op_prepare_copy(spec, arena, run_mean, "mean", out, err);
+}
+
+const struct op op_avgpool = {.name = "avgpool", .infer = infer_mean, .prepare = prepare_mean};

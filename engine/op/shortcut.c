@@ -56,8 +56,10 @@ static void run(const void *prepared, const struct op_args *args)
     threads_run(args->threads, args->n * channel_blocks(s->out.c) * s->out.h, run_item, &run);
 }
 
-const struct op op_shortcut = {.name = "shortcut",
-                               .infer = infer,
-                               .prepare = op_prepare_copy,
-                               .run = run,
-                               .algorithm = "subsample"};
+static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
+                              struct op_prepared *out, struct rn_error *err)
+{
+    return op_prepare_copy(spec, arena, run, "subsample", out, err);
+}
+
+const struct op op_shortcut = {.name = "shortcut", .infer = infer, .prepare = prepare};

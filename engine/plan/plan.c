@@ -34,15 +34,18 @@ static size_t output_size(const struct graph *graph, int i)
     return (size_t)s.c * ((size_t)s.h + 2 * border) * ((size_t)s.w + 2 * border);
 }
 
-/* Lifetimes from the graph, offsets from the planner. */
+/* Lifetimes from the graph, offsets from the planner: one buffer per node's output, then one per
+ * step's scratch. */
 static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
 {
-    struct memory_use *uses = calloc((size_t)graph->n_nodes + 1, sizeof *uses);
+    const int n = graph->n_nodes;
+    struct memory_use *uses = calloc(2 * (size_t)n, sizeof *uses);
     if (!uses)
         return RN_NO_MEMORY;
     enum rn_status status = RN_OK;
-    for (int i = 0; i < graph->n_nodes && status == RN_OK; i++) {
-        uses[i].first = uses[i].last = i;
+    for (int i = 0; i < n && status == RN_OK; i++) {
+        uses[i].first = uses[i].last = uses[n + i].first = uses[n + i].last = i;
+        uses[n + i].bytes = plan->steps[i].prepared.scratch_bytes;
         status = size_mul(output_size(graph, i), (size_t)plan->max_batch * sizeof(float),
                           &uses[i].bytes);
         for (int k = 0; k < NODE_MAX_INPUTS; k++)
@@ -50,12 +53,16 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
                 uses[graph->nodes[i].inputs[k]].last = i;
     }
     if (status == RN_OK)
-        status = memory_plan(uses, graph->n_nodes, &plan->arena_bytes);
-    for (int i = 0; i < graph->n_nodes && status == RN_OK; i++) {
+        status = memory_plan(uses, 2 * n, &plan->arena_bytes);
+    for (int i = 0; i < n && status == RN_OK; i++) {
         const int *inputs = graph->nodes[i].inputs;
-        plan->steps[i].in = inputs[0] == NODE_NONE ? PLAN_NOTHING : uses[inputs[0]].offset;
-        plan->steps[i].residual = inputs[1] == NODE_NONE ? PLAN_NOTHING : uses[inputs[1]].offset;
-        plan->steps[i].out = uses[i].offset;
+        struct plan_step *step = &plan->steps[i];
+        step->in = inputs[0] == NODE_NONE ? PLAN_NOTHING : uses[inputs[0]].offset;
+        step->residual = inputs[1] == NODE_NONE ? PLAN_NOTHING : uses[inputs[1]].offset;
+        step->out = uses[i].offset;
+        step->scratch = step->prepared.scratch_bytes == 0 ? PLAN_NOTHING : uses[n + i].offset;
+        if (step->prepared.thread_scratch_bytes > plan->thread_scratch_bytes)
+            plan->thread_scratch_bytes = step->prepared.thread_scratch_bytes;
     }
     free(uses);
     return status;
@@ -78,7 +85,7 @@ static enum rn_status map_zeros(struct plan *plan, const struct graph *graph)
 }
 
 static enum rn_status prepare_step(struct plan *plan, const struct graph *graph, int i,
-                                   const struct kernels *kernels, struct rn_error *err)
+                                   const struct plan_options *options, struct rn_error *err)
 {
     const struct node *node = &graph->nodes[i];
     struct plan_step *step = &plan->steps[i];
@@ -88,10 +95,11 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
         .in = i == 0 ? graph->input : graph->nodes[node->inputs[0]].shape,
         .out = node->shape,
         .in_border = i == 0 || is_stem(graph, i) ? stem_border(graph) : OP_BLOCKED,
-        .kernels = kernels,
+        .max_batch = options->max_batch,
+        .direct = options->direct,
+        .kernels = options->kernels,
         .zeros = plan->zeros,
     };
-    step->op = node->op;
     step->flops = node_flops(graph, i);
     step->name = arena_alloc(&plan->weights, strlen(node->name) + 1);
     if (!step->name)
@@ -100,27 +108,27 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
     return node->op->prepare(&spec, &plan->weights, &step->prepared, err);
 }
 
-enum rn_status plan_compile(const struct graph *graph, int max_batch, const struct kernels *kernels,
+enum rn_status plan_compile(const struct graph *graph, const struct plan_options *options,
                             struct plan **out, struct rn_error *err)
 {
     assert(graph->n_nodes > 1 && graph->nodes[0].op == &op_input);
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the plan");
-    plan->max_batch = max_batch;
+    plan->max_batch = options->max_batch;
     plan->n_steps = graph->n_nodes;
     plan->steps = arena_array(&plan->weights, (size_t)graph->n_nodes, sizeof *plan->steps);
-    enum rn_status status = plan->steps ? RN_OK : RN_NO_MEMORY;
-    if (status == RN_OK)
-        status = plan_memory(plan, graph);
-    if (status == RN_OK)
-        status = map_zeros(plan, graph);
-    if (status != RN_OK) {
-        plan_free(plan);
-        return rn_fail(err, status, "out of memory for the plan of %d images", max_batch);
-    }
+    enum rn_status status = plan->steps ? map_zeros(plan, graph) : RN_NO_MEMORY;
+    if (status != RN_OK)
+        (void)rn_fail(err, status, "out of memory for the plan");
     for (int i = 0; i < graph->n_nodes && status == RN_OK; i++)
-        status = prepare_step(plan, graph, i, kernels, err);
+        status = prepare_step(plan, graph, i, options, err);
+    if (status == RN_OK) {
+        status = plan_memory(plan, graph);
+        if (status != RN_OK)
+            (void)rn_fail(err, status, "out of memory for the plan of %d images",
+                          options->max_batch);
+    }
     if (status != RN_OK) {
         plan_free(plan);
         return status;
@@ -146,6 +154,11 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+size_t plan_arena_bytes(const struct plan *plan, int n_threads)
+{
+    return plan->arena_bytes + (size_t)n_threads * plan->thread_scratch_bytes;
+}
+
 static float *at(void *arena, size_t offset)
 {
     return offset == PLAN_NOTHING ? NULL : (float *)((char *)arena + offset);
@@ -163,8 +176,11 @@ const float *plan_run(const struct plan *plan, void *arena, const float *const *
                                .residual = at(arena, step->residual),
                                .out = at(arena, step->out),
                                .n = n,
-                               .threads = threads};
-        step->op->run(step->prepared, &args);
+                               .threads = threads,
+                               .scratch = at(arena, step->scratch),
+                               .thread_scratch = (char *)arena + plan->arena_bytes,
+                               .thread_scratch_bytes = plan->thread_scratch_bytes};
+        step->prepared.run(step->prepared.data, &args);
         if (step_ns) {
             uint64_t end = now_ns();
             step_ns[i] = end - start;

@@ -11,10 +11,10 @@
 
 struct plan_step {
     char *name; /* of the node that it came from */
-    const struct op *op;
-    void *prepared;
-    size_t in, residual, out; /* bytes from the start of the arena; PLAN_NOTHING where unused */
-    uint64_t flops;           /* one image */
+    struct op_prepared prepared;
+    /* Bytes from the start of the arena; PLAN_NOTHING where unused. */
+    size_t in, residual, out, scratch;
+    uint64_t flops; /* one image */
 };
 #define PLAN_NOTHING SIZE_MAX
 
@@ -22,17 +22,27 @@ struct plan {
     struct arena weights; /* steps, names, packed weights */
     struct plan_step *steps;
     int n_steps, max_batch;
-    size_t arena_bytes; /* what plan_run needs, aligned to TENSOR_ALIGN */
+    size_t arena_bytes;          /* what plan_run needs, and */
+    size_t thread_scratch_bytes; /* for each thread of the team; aligned to TENSOR_ALIGN */
     const float *zeros; /* read-only mapping as long as the largest feature map of an image */
     size_t zeros_bytes;
 };
 
-/* Prepares every node of an inferred graph for these kernels. The graph's first node is its input,
- * read by one convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
-enum rn_status plan_compile(const struct graph *graph, int max_batch, const struct kernels *kernels,
+struct plan_options {
+    int max_batch;
+    const struct kernels *kernels;
+    bool direct; /* no Winograd */
+};
+
+/* Prepares every node of an inferred graph. The graph's first node is its input, read by one
+ * convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
+enum rn_status plan_compile(const struct graph *graph, const struct plan_options *options,
                             struct plan **out, struct rn_error *err)
     __attribute__((warn_unused_result));
 void plan_free(struct plan *plan);
+
+/* Bytes of memory that plan_run wants with a team of so many threads. */
+size_t plan_arena_bytes(const struct plan *plan, int n_threads);
 
 /* Runs images[0…n), each planar [c][h][w], and returns the last step's output inside the arena
  * (blocked). When step_ns is not NULL, it gets each step's time. */

@@ -16,6 +16,7 @@ enum rn_status model_open(const struct config *config, const char *text, const c
         .labels = labels[0] ? labels : NULL,
         .cpu = config->cpu[0] ? config->cpu : NULL,
         .max_batch = max_batch,
+        .direct = strcmp(config->convolution, "direct") == 0,
     };
     if (!text[0])
         return rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),

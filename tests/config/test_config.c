@@ -213,6 +213,7 @@ Test(config, a_text_must_have_its_form)
     refused(load("--log-level loud", ""),
             "--log-level: \"loud\" is not error, warn, info or debug");
     refused(load("--cpu AVX2", ""), "--cpu: \"AVX2\" is not");
+    refused(load("--convolution slow", ""), "--convolution: \"slow\" is not fast or direct");
     refused(load("--listen 8080", ""), "--listen: \"8080\" is not HOST:PORT");
     refused(load("--listen :65536", ""), "--listen");
     refused(load("--listen ::1:80", ""), "--listen");

@@ -136,14 +136,16 @@ static enum weight_type weight_type(const struct row *row)
 }
 
 /* Through memory, or through a folder when the row has a config.json. */
-static struct rn_model *open_row(const struct row *row, const char *prefix, const char *cpu)
+static struct rn_model *open_row(const struct row *row, const char *prefix, const char *cpu,
+                                 bool direct)
 {
     const struct golden *golden = golden_of(row);
     const struct support_options options = {.type = weight_type(row),
                                             .prefix = prefix,
                                             .size = row->config ? 0 : golden->size,
                                             .stride_in_1x1 = row->flags & STRIDE_IN_1X1};
-    const struct rn_model_options model_options = {.cpu = cpu, .max_batch = MAX_BATCH};
+    const struct rn_model_options model_options = {
+        .cpu = cpu, .max_batch = MAX_BATCH, .direct = direct};
     struct support_model file;
     struct rn_model *model = NULL;
     struct rn_error err = {""};
@@ -239,39 +241,49 @@ ParameterizedTestParameters(golden, logits_equal_pytorch)
     return cr_make_param_array(int, indices, n);
 }
 
-ParameterizedTest(int *index, golden, logits_equal_pytorch)
+/* The same bits for an image in any batch, on any team. */
+static void check_bits(const struct golden *golden, const struct rn_model *model,
+                       const float *images, const float *logits)
 {
     static const struct {
         int first, n;
     } batches[] = {{5, 8}, {0, 3}, {2, 1}};
-    const struct row *row = &rows[*index];
-    const struct golden *golden = golden_of(row);
-    struct rn_model *model = open_row(row, "", NULL);
-    float *images = make_images(golden->size);
-    size_t classes = (size_t)golden->classes;
-    float *logits = malloc(MAX_BATCH * classes * sizeof *logits);
-    float *again = malloc(MAX_BATCH * classes * sizeof *again);
-    cr_assert(logits && again);
-
-    run_batch(model, 1, images, 0, MAX_BATCH, logits);
-    double worst = compare(golden, logits);
-    if (getenv("GOLDEN_TABLE"))
-        (void)printf("%-28s %11llu parameters  difference %.1e  (PyTorch's own %.1e)\n",
-                     golden->name, (unsigned long long)golden->parameters, worst, golden->noise);
-    cr_expect_leq(worst, TOLERANCE, "%s is off by %.2e of its largest logit", golden->name, worst);
-
+    const size_t n = MAX_BATCH * (size_t)golden->classes;
+    float *again = malloc(n * sizeof *again);
+    cr_assert_not_null(again);
     for (int threads = 1; threads <= 2; threads++)
         for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {
-            memcpy(again, logits, MAX_BATCH * classes * sizeof *logits);
+            memcpy(again, logits, n * sizeof *logits);
             run_batch(model, threads, images, batches[b].first, batches[b].n, again);
-            cr_expect_arr_eq(again, logits, MAX_BATCH * classes * sizeof *logits,
+            cr_expect_arr_eq(again, logits, n * sizeof *logits,
                              "%s: a batch of %d on %d threads gives other bits", golden->name,
                              batches[b].n, threads);
         }
     free(again);
+}
+
+ParameterizedTest(int *index, golden, logits_equal_pytorch)
+{
+    const struct row *row = &rows[*index];
+    const struct golden *golden = golden_of(row);
+    float *images = make_images(golden->size);
+    float *logits = malloc(MAX_BATCH * (size_t)golden->classes * sizeof *logits);
+    cr_assert_not_null(logits);
+    for (int direct = 0; direct < 2; direct++) {
+        struct rn_model *model = open_row(row, "", NULL, direct);
+        run_batch(model, 1, images, 0, MAX_BATCH, logits);
+        double worst = compare(golden, logits);
+        if (getenv("GOLDEN_TABLE"))
+            (void)printf("%-28s %11llu parameters  %-8s difference %.1e  (PyTorch's own %.1e)\n",
+                         golden->name, (unsigned long long)golden->parameters,
+                         direct ? "direct" : "winograd", worst, golden->noise);
+        cr_expect_leq(worst, TOLERANCE, "%s is off by %.2e of its largest logit", golden->name,
+                      worst);
+        check_bits(golden, model, images, logits);
+        rn_model_free(model);
+    }
     free(logits);
     free(images);
-    rn_model_free(model);
 }
 
 Test(golden, every_kernel_table_gives_pytorchs_logits)
@@ -281,7 +293,7 @@ Test(golden, every_kernel_table_gives_pytorchs_logits)
         for (size_t c = 0; rn_cpu_name(c); c++) {
             const struct row *row = row_named(names[i]);
             const struct golden *golden = golden_of(row);
-            struct rn_model *model = open_row(row, "", rn_cpu_name(c));
+            struct rn_model *model = open_row(row, "", rn_cpu_name(c), false);
             float *images = make_images(golden->size);
             float *logits = malloc(MAX_BATCH * (size_t)golden->classes * sizeof *logits);
             cr_assert_not_null(logits);
@@ -302,11 +314,11 @@ Test(golden, prefixes_of_names_change_nothing)
     const struct row *row = row_named("cifar_resnet20@32");
     float *images = make_images(golden_of(row)->size);
     float plain[MAX_BATCH * 10] = {0}, prefixed[MAX_BATCH * 10] = {0};
-    struct rn_model *model = open_row(row, "", NULL);
+    struct rn_model *model = open_row(row, "", NULL, false);
     run_batch(model, 1, images, 0, 1, plain);
     rn_model_free(model);
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        model = open_row(row, prefixes[i], NULL);
+        model = open_row(row, prefixes[i], NULL, false);
         run_batch(model, 1, images, 0, 1, prefixed);
         cr_expect_arr_eq(prefixed, plain, sizeof plain, "%s", prefixes[i]);
         rn_model_free(model);
@@ -316,8 +328,8 @@ Test(golden, prefixes_of_names_change_nothing)
 
 Test(golden, depth_costs_no_arena, .disabled = !WITH_LARGE)
 {
-    struct rn_model *shallow = open_row(row_named("cifar_resnet20@32"), "", NULL);
-    struct rn_model *deep = open_row(row_named("cifar_resnet1202@32"), "", NULL);
+    struct rn_model *shallow = open_row(row_named("cifar_resnet20@32"), "", NULL, false);
+    struct rn_model *deep = open_row(row_named("cifar_resnet1202@32"), "", NULL, false);
     cr_assert_leq(rn_model_info(deep)->arena_bytes, rn_model_info(shallow)->arena_bytes);
     rn_model_free(deep);
     rn_model_free(shallow);

@@ -132,6 +132,40 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
     }
 }
 
+Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_rows)
+{
+    enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
+    static _Alignas(64) float a[ROWS * A], b[DEPTH * CHANNEL_BLOCK];
+    static _Alignas(64) float c[(ROWS + 1) * 2 * CHANNEL_BLOCK];
+    uint64_t seed = 4;
+    random_fill(&seed, a, ROWS * A);
+    random_fill(&seed, b, DEPTH * CHANNEL_BLOCK);
+    for (size_t i = 0; i < kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i);
+        float first[CHANNEL_BLOCK];
+        for (int rows = 1; rows <= ROWS; rows++) {
+            const struct gemm gemm = {a, b, c, A, (size_t)2 * CHANNEL_BLOCK, rows, DEPTH};
+            for (size_t j = 0; j < sizeof c / sizeof *c; j++)
+                c[j] = 42;
+            k->gemm(&gemm);
+            for (int r = 0; r <= ROWS; r++)
+                for (int n = 0; n < 2 * CHANNEL_BLOCK; n++) {
+                    double want = r < rows && n < CHANNEL_BLOCK ? 0 : 42, magnitude = 1;
+                    for (int d = 0; d < DEPTH && r < rows && n < CHANNEL_BLOCK; d++) {
+                        double product = (double)a[r * A + d] * (double)b[d * CHANNEL_BLOCK + n];
+                        want += product;
+                        magnitude += fabs(product);
+                    }
+                    cr_assert_float_eq((double)c[r * 2 * CHANNEL_BLOCK + n], want, 1e-6 * magnitude,
+                                       "%s: %d rows, [%d][%d]", k->name, rows, r, n);
+                }
+            if (rows == 1)
+                memcpy(first, c, sizeof first);
+            cr_assert_arr_eq(c, first, sizeof first, "%s, %d rows", k->name, rows);
+        }
+    }
+}
+
 Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
 {
     enum { N = 7 };

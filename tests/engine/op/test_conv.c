@@ -9,13 +9,21 @@
 
 #include "engine/base/threads.h"
 #include "engine/engine.h"
-#include "engine/op/op.h"
+#include "engine/op/conv.h"
 #include "tests/support_random.h"
 
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
+    int winograd; /* m of F(m×m, 3×3), 0: direct */
 };
+
+/* Of the sum of |products|: what rounding and, for Winograd, the transforms' larger intermediate
+ * values may cost. */
+static double tolerance(const struct conv_case *t)
+{
+    return t->winograd == 4 ? 2e-5 : t->winograd == 2 ? 2e-6 : 1e-6;
+}
 
 struct buffers {
     float *plain, *weight, *bias; /* [n][c][h][w], [out][c/groups][k][k], [out] */
@@ -116,7 +124,7 @@ static void check_values(const struct conv_case *t, const struct buffers *b, str
                     if (t->relu && want < 0)
                         want = 0;
                     cr_assert_float_eq(
-                        (double)b->out[at], want, 1e-6 * magnitude,
+                        (double)b->out[at], want, tolerance(t) * magnitude,
                         "%s: %d×%d×%d×%d -> %d, kernel %d, stride %d, pad %d, groups %d: "
                         "[%d][%d][%d][%d] is %g, not %g",
                         kernels, t->n, t->c, t->h, t->w, t->out_channels, t->kernel, t->stride,
@@ -127,6 +135,7 @@ static void check_values(const struct conv_case *t, const struct buffers *b, str
 static void check(const struct conv_case *t, struct rn_threads *threads, uint64_t *seed)
 {
     struct rn_error err;
+    enum rn_status status;
     struct shape in = {t->c, t->h, t->w}, out;
     struct op_spec spec = {.attrs = {.out_channels = t->out_channels,
                                      .kernel = t->kernel,
@@ -135,6 +144,7 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
                                      .groups = t->groups,
                                      .relu = t->relu},
                            .in = in,
+                           .max_batch = t->n,
                            .in_border = t->planar ? t->pad : OP_BLOCKED};
     cr_assert_eq(op_conv.infer(&spec.attrs, in, &out, &err), RN_OK, "%s", err.text);
     struct buffers b;
@@ -144,16 +154,28 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
     spec.zeros = b.zeros;
     for (size_t k = 0; k < kernels_count(); k++) {
         struct arena arena = {0};
-        void *prepared;
+        struct op_prepared prepared = {0};
         spec.kernels = kernels_at(k);
-        cr_assert_eq(op_conv.prepare(&spec, &arena, &prepared, &err), RN_OK, "%s", err.text);
+        if (t->winograd > 0)
+            status = conv_winograd_prepare(&spec, t->winograd, &arena, &prepared, &err);
+        else
+            status = conv_direct_prepare(&spec, &arena, &prepared, &err);
+        cr_assert_eq(status, RN_OK, "%s", err.text);
+        size_t own = prepared.thread_scratch_bytes / sizeof(float);
+        float *scratch = new_floats(prepared.scratch_bytes / sizeof(float));
+        float *thread_scratch = new_floats((size_t)rn_threads_count(threads) * own);
         struct op_args args = {.in = b.in,
                                .residual = t->residual ? b.residual : NULL,
                                .out = b.out,
                                .n = t->n,
-                               .threads = threads};
-        op_conv.run(prepared, &args);
+                               .threads = threads,
+                               .scratch = scratch,
+                               .thread_scratch = (char *)thread_scratch,
+                               .thread_scratch_bytes = prepared.thread_scratch_bytes};
+        prepared.run(prepared.data, &args);
         check_values(t, &b, out, spec.kernels->name);
+        free(scratch);
+        free(thread_scratch);
         arena_done(&arena);
     }
     free_buffers(&b);
@@ -170,14 +192,14 @@ static struct rn_threads *team(int n)
 Test(conv, equals_the_naive_loops_on_the_shapes_that_resnets_have)
 {
     static const struct conv_case cases[] = {
-        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true},
-        {1, 64, 7, 7, 128, 1, 1, 0, 1, false, true, true},
-        {3, 32, 9, 9, 64, 1, 2, 0, 1, false, false, false},
-        {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true},
-        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true},
-        {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true},
-        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true}, /* ResNeXt, 4 channels a group */
-        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true},  /* 32 channels a group */
+        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, 0},
+        {1, 64, 7, 7, 128, 1, 1, 0, 1, false, true, true, 0},
+        {3, 32, 9, 9, 64, 1, 2, 0, 1, false, false, false, 0},
+        {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true, 0},
+        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true, 0},
+        {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true, 0},
+        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true, 0}, /* ResNeXt, 4 channels a group */
+        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true, 0},  /* 32 channels a group */
     };
     struct rn_threads *threads = team(2);
     uint64_t seed = 11;
@@ -208,6 +230,70 @@ Test(conv, equals_the_naive_loops_on_a_hundred_odd_shapes)
         check(&t, threads, &seed);
     }
     rn_threads_free(threads);
+}
+
+Test(conv, winograd_equals_the_naive_loops)
+{
+    /* A whole number of tiles and not, fewer channels than a block and more, one tile and many. */
+    static const struct conv_case cases[] = {
+        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, 0},
+        {1, 32, 7, 7, 48, 3, 1, 1, 1, false, false, true, 0},
+        {3, 5, 8, 13, 21, 3, 1, 1, 1, false, true, false, 0},
+        {1, 17, 1, 1, 16, 3, 1, 1, 1, false, false, false, 0},
+        {1, 16, 2, 3, 80, 3, 1, 1, 1, false, true, true, 0},
+        {2, 32, 33, 29, 32, 3, 1, 1, 1, false, true, true, 0},
+    };
+    uint64_t seed = 13;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct rn_threads *threads = team(n_threads);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            for (int m = 2; m <= 4; m += 2) {
+                struct conv_case t = cases[i];
+                t.winograd = m;
+                check(&t, threads, &seed);
+            }
+        rn_threads_free(threads);
+    }
+}
+
+Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
+{
+    static const struct {
+        int c, side, kernel, stride, max_batch;
+        bool direct;
+        const char *algorithm;
+    } cases[] = {
+        {64, 56, 3, 1, 1, false, "winograd4"}, {64, 56, 3, 1, 1, true, "direct"},
+        {512, 7, 3, 1, 1, false, "winograd2"}, {512, 7, 3, 1, 8, false, "winograd4"},
+        {64, 56, 3, 2, 8, false, "direct"},    {64, 56, 1, 1, 8, false, "direct"},
+        {16, 32, 3, 1, 8, false, "direct"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena arena = {0};
+        struct op_prepared prepared;
+        struct rn_error err;
+        const int c = cases[i].c, k = cases[i].kernel;
+        float *weight = new_floats((size_t)(c * c * k * k));
+        struct op_spec spec = {
+            .attrs = {.out_channels = c,
+                      .kernel = k,
+                      .stride = cases[i].stride,
+                      .pad = k / 2,
+                      .groups = 1},
+            .params = {.weight = weight},
+            .in = {c, cases[i].side, cases[i].side},
+            .in_border = OP_BLOCKED,
+            .max_batch = cases[i].max_batch,
+            .direct = cases[i].direct,
+            .kernels = kernels_find(NULL),
+        };
+        cr_assert_eq(op_conv.infer(&spec.attrs, spec.in, &spec.out, &err), RN_OK);
+        cr_assert_eq(op_conv.prepare(&spec, &arena, &prepared, &err), RN_OK);
+        cr_expect_str_eq(prepared.algorithm, cases[i].algorithm, "%d channels, side %d", c,
+                         cases[i].side);
+        arena_done(&arena);
+        free(weight);
+    }
 }
 
 Test(conv, refuses_shapes_that_cannot_be)

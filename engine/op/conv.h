@@ -1,0 +1,18 @@
+/* The ways to convolve; conv.c chooses one of them for a layer when it is prepared.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_ENGINE_OP_CONV_H
+#define RESNETD_ENGINE_OP_CONV_H
+
+#include "engine/op/op.h"
+
+/* Any kernel, stride, padding and groups; blocked or planar input. */
+enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
+                                   struct op_prepared *out, struct rn_error *err);
+
+/* Winograd F(m×m, 3×3) for 3×3 at stride 1 with padding 1, one group and blocked input; m is 2 or
+ * 4. */
+enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
+                                     struct op_prepared *out, struct rn_error *err);
+
+#endif

@@ -1,0 +1,260 @@
+/* Convolution, directly: register tiles of positions × 16 output channels, with bias, residual and
+ * ReLU applied before the store.
+ *
+ * There is no im2col and no padded copy: a tile gets a pointer per position and tap, and a tap that
+ * falls outside the map gets a pointer to zeros. So one kernel serves 1×1, 3×3, strides and any
+ * padding. Grouped convolution uses the same tile: for each block of 16 output channels only the
+ * input blocks that its groups need are read, with zero weights where a block crosses groups. The
+ * planar stem takes (channel, window row) as taps and the window's width as depth.
+ *
+ * Work is cut into items of some output blocks × some positions, such that the weights of an item
+ * stay in L2. Cutting never changes the order in which an output is summed.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "engine/op/conv.h"
+
+#include <assert.h>
+
+#include "engine/base/threads.h"
+
+#define PANEL_BYTES (256 * 1024) /* weights of one item; half of a 512 KiB L2 */
+#define ITEM_POSITIONS 96
+#define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
+
+struct conv {
+    struct op_spec spec;
+    int n_taps, n_blocks, depth; /* of a tile */
+    int out_blocks;
+    size_t panel;                /* floats of packed weights per output block */
+    const float *weights, *bias; /* packed: [out_blocks][panel], [out_blocks][16] */
+    const size_t *in_offset;     /* [out_blocks], floats */
+    int chunk_blocks;            /* output blocks per item */
+};
+
+/* Weights of the planar stem: taps are (channel, window row), depth the window's width. */
+static void pack_planar(const struct op_spec *s, float *packed)
+{
+    int k = s->attrs.kernel;
+    for (int o = 0; o < s->out.c; o++)
+        for (int tap = 0; tap < s->in.c * k; tap++)
+            for (int x = 0; x < k; x++) {
+                size_t panel = (size_t)(o / CHANNEL_BLOCK) * (size_t)(s->in.c * k * k);
+                size_t row = panel + (size_t)(tap * k + x);
+                packed[row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] =
+                    s->params.weight[((size_t)o * (size_t)(s->in.c * k) + (size_t)tap) * (size_t)k +
+                                     (size_t)x];
+            }
+}
+
+/* Weights over blocked input: [out block][tap][block][16 in][16 out], zeros elsewhere. */
+static void pack_blocked(const struct conv *c, const int *first_block, float *packed)
+{
+    const struct op_spec *s = &c->spec;
+    int taps = c->n_taps, in_per_group = s->in.c / s->attrs.groups;
+    int out_per_group = s->out.c / s->attrs.groups;
+    for (int o = 0; o < s->out.c; o++) {
+        int ob = o / CHANNEL_BLOCK, group = o / out_per_group;
+        for (int i = 0; i < in_per_group; i++) {
+            int channel = group * in_per_group + i;
+            int block = channel / CHANNEL_BLOCK - first_block[ob];
+            assert(block >= 0 && block < c->n_blocks);
+            const float *from =
+                s->params.weight + ((size_t)o * (size_t)in_per_group + (size_t)i) * (size_t)taps;
+            for (int tap = 0; tap < taps; tap++) {
+                size_t row =
+                    (size_t)((tap * c->n_blocks + block) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK);
+                packed[(size_t)ob * c->panel + row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] =
+                    from[tap];
+            }
+        }
+    }
+}
+
+/* First input block that output block `ob` needs, and through *n how many. */
+static int blocks_needed(const struct op_spec *s, int ob, int *n)
+{
+    int in_per_group = s->in.c / s->attrs.groups, out_per_group = s->out.c / s->attrs.groups;
+    int last_out = ob * CHANNEL_BLOCK + CHANNEL_BLOCK - 1;
+    if (last_out >= s->out.c)
+        last_out = s->out.c - 1;
+    int first = ob * CHANNEL_BLOCK / out_per_group * in_per_group / CHANNEL_BLOCK;
+    int last = ((last_out / out_per_group + 1) * in_per_group - 1) / CHANNEL_BLOCK;
+    *n = last - first + 1;
+    return first;
+}
+
+/* Geometry over blocked input: how many blocks a tile reads, and from where for each output block.
+ */
+static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
+{
+    const struct op_spec *s = &c->spec;
+    c->n_taps = s->attrs.kernel * s->attrs.kernel;
+    c->depth = CHANNEL_BLOCK;
+    c->n_blocks = 1;
+    for (int ob = 0; ob < c->out_blocks; ob++) {
+        int n;
+        first_block[ob] = blocks_needed(s, ob, &n);
+        c->n_blocks = n > c->n_blocks ? n : c->n_blocks;
+    }
+    for (int ob = 0; ob < c->out_blocks; ob++) {
+        /* All output blocks read the same number: the last ones start earlier rather than overrun.
+         */
+        if (first_block[ob] + c->n_blocks > channel_blocks(s->in.c))
+            first_block[ob] = channel_blocks(s->in.c) - c->n_blocks;
+        in_offset[ob] = (size_t)first_block[ob] * CHANNEL_BLOCK * (size_t)s->in.h * (size_t)s->in.w;
+    }
+}
+
+struct conv_run {
+    const struct conv *conv;
+    const struct op_args *args;
+    int n_positions, n_position_chunks;
+};
+
+/* in[tap * rows + r] for one position of the planar stem. */
+static void point_planar(const struct conv *c, const float *image, int y, int x, int rows,
+                         const float **in)
+{
+    const struct op_spec *s = &c->spec;
+    int k = s->attrs.kernel, border = s->in_border;
+    size_t w = (size_t)(s->in.w + 2 * border), plane = w * (size_t)(s->in.h + 2 * border);
+    const float *corner = image + (size_t)(y * s->attrs.stride) * w + (size_t)(x * s->attrs.stride);
+    for (int ch = 0; ch < s->in.c; ch++)
+        for (int ky = 0; ky < k; ky++)
+            in[(ch * k + ky) * rows] = corner + (size_t)ch * plane + (size_t)ky * w;
+}
+
+/* The same over blocked input; taps outside the map read zeros. */
+static void point_blocked(const struct conv *c, const float *image, int y, int x, int rows,
+                          const float **in)
+{
+    const struct op_spec *s = &c->spec;
+    int k = s->attrs.kernel, top = y * s->attrs.stride - s->attrs.pad;
+    int left = x * s->attrs.stride - s->attrs.pad;
+    for (int ky = 0; ky < k; ky++) {
+        int iy = top + ky;
+        for (int kx = 0; kx < k; kx++) {
+            int ix = left + kx;
+            bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
+            in[(ky * k + kx) * rows] =
+                inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
+        }
+    }
+}
+
+/* Positions [from, from + rows) of the flattened (image, y, x), output blocks [block, end). */
+static void run_tiles(const struct conv_run *run, int from, int rows, int block, int end)
+{
+    const struct conv *c = run->conv;
+    const struct op_spec *s = &c->spec;
+    bool planar = s->in_border >= 0;
+    int plane = s->out.h * s->out.w;
+    size_t in_size = planar ? (size_t)s->in.c * (size_t)(s->in.h + 2 * s->in_border) *
+                                  (size_t)(s->in.w + 2 * s->in_border)
+                            : shape_blocked_size(s->in);
+    const float *in[MAX_TAPS * KERNEL_MAX_ROWS], *residual[KERNEL_MAX_ROWS];
+    float *out[KERNEL_MAX_ROWS];
+    size_t at[KERNEL_MAX_ROWS];
+    for (int r = 0; r < rows; r++) {
+        int image = (from + r) / plane, p = (from + r) % plane;
+        const float *map = run->args->in + (size_t)image * in_size;
+        if (planar)
+            point_planar(c, map, p / s->out.w, p % s->out.w, rows, in + r);
+        else
+            point_blocked(c, map, p / s->out.w, p % s->out.w, rows, in + r);
+        at[r] = (size_t)image * shape_blocked_size(s->out) + (size_t)p * CHANNEL_BLOCK;
+    }
+    struct conv_tile tile = {.in = in,
+                             .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
+                             .residual = run->args->residual ? residual : NULL,
+                             .out = out,
+                             .rows = rows,
+                             .n_taps = c->n_taps,
+                             .n_blocks = c->n_blocks,
+                             .depth = c->depth,
+                             .relu = s->attrs.relu};
+    for (; block < end; block++) {
+        size_t base = (size_t)block * (size_t)plane * CHANNEL_BLOCK;
+        for (int r = 0; r < rows; r++) {
+            out[r] = run->args->out + at[r] + base;
+            if (run->args->residual)
+                residual[r] = run->args->residual + at[r] + base;
+        }
+        tile.in_offset = c->in_offset[block];
+        tile.weights = c->weights + (size_t)block * c->panel;
+        tile.bias = c->bias + (size_t)block * CHANNEL_BLOCK;
+        s->kernels->conv(&tile);
+    }
+}
+
+static void run_item(void *context, int item)
+{
+    const struct conv_run *run = context;
+    int block = item / run->n_position_chunks * run->conv->chunk_blocks;
+    int end = block + run->conv->chunk_blocks;
+    if (end > run->conv->out_blocks)
+        end = run->conv->out_blocks;
+    int from = item % run->n_position_chunks * ITEM_POSITIONS;
+    int left = run->n_positions - from;
+    int to = from + (ITEM_POSITIONS < left ? ITEM_POSITIONS : left);
+    int rows = run->conv->spec.kernels->conv_rows;
+    for (int p = from; p < to; p += rows)
+        run_tiles(run, p, rows < to - p ? rows : to - p, block, end);
+}
+
+static void run(const void *prepared, const struct op_args *args)
+{
+    const struct conv *c = prepared;
+    struct conv_run run = {.conv = c, .args = args};
+    run.n_positions = args->n * c->spec.out.h * c->spec.out.w;
+    run.n_position_chunks = (run.n_positions - 1) / ITEM_POSITIONS + 1;
+    int block_chunks = (c->out_blocks + c->chunk_blocks - 1) / c->chunk_blocks;
+    threads_run(args->threads, block_chunks * run.n_position_chunks, run_item, &run);
+}
+
+enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
+                                   struct op_prepared *out, struct rn_error *err)
+{
+    struct conv *c = arena_alloc(arena, sizeof *c);
+    size_t out_blocks = (size_t)channel_blocks(spec->out.c);
+    int *first_block = arena_array(arena, out_blocks, sizeof *first_block);
+    size_t *in_offset = arena_array(arena, out_blocks, sizeof *in_offset);
+    float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
+    if (!c || !first_block || !in_offset || !bias)
+        goto no_memory;
+    c->spec = *spec;
+    c->out_blocks = (int)out_blocks;
+    if (spec->in_border >= 0) {
+        assert(spec->attrs.groups == 1 && spec->attrs.pad == spec->in_border);
+        c->n_taps = spec->in.c * spec->attrs.kernel;
+        c->n_blocks = 1;
+        c->depth = spec->attrs.kernel;
+        if (c->n_taps > MAX_TAPS)
+            return rn_fail(err, RN_UNSUPPORTED_MODEL,
+                           "a stem of %d channels and %d×%d is too large", spec->in.c,
+                           spec->attrs.kernel, spec->attrs.kernel);
+    } else {
+        plan_blocked(c, first_block, in_offset);
+    }
+    c->panel = (size_t)c->n_taps * (size_t)c->n_blocks * (size_t)c->depth * CHANNEL_BLOCK;
+    size_t chunk = PANEL_BYTES / (c->panel * sizeof(float));
+    c->chunk_blocks = chunk < 1 ? 1 : chunk < out_blocks ? (int)chunk : (int)out_blocks;
+
+    float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
+    if (!weights)
+        goto no_memory;
+    if (spec->in_border >= 0)
+        pack_planar(spec, weights);
+    else
+        pack_blocked(c, first_block, weights);
+    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
+        bias[o] = spec->params.bias[o];
+    c->weights = weights;
+    c->bias = bias;
+    c->in_offset = in_offset;
+    *out = (struct op_prepared){.data = c, .run = run, .algorithm = "direct"};
+    return RN_OK;
+
+no_memory:
+    return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
+}
