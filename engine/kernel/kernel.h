@@ -42,9 +42,10 @@ struct conv_tile {
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for one block of 16 columns, summed in the
  * order of i whatever the number of rows. Strides in floats, multiples of 16. */
 struct gemm {
-    const float *a; /* [rows][depth] */
-    const float *b; /* [depth][16] */
-    float *c;       /* [rows][16] */
+    const float *a;    /* [rows][depth] */
+    const float *b;    /* [depth][16] */
+    float *c;          /* [rows][16] */
+    const float *next; /* what will be the next product's b: fetched meanwhile, not used */
     size_t a_stride, c_stride;
     int rows, depth; /* depth: a multiple of 16 */
 };

@@ -112,7 +112,7 @@ WINOGRAD_OUT(2)
 WINOGRAD_OUT(4)
 
 /* `rows` rows of the product: c[r] = Σ_i a[r][i] * b[i]. */
-SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows)
+SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows, bool fetch)
 {
     vec acc[CONV_ROWS][BLOCK_VECS];
     const float *in[CONV_ROWS];
@@ -124,7 +124,12 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows)
             acc[r][v] = vec_set1(0.0f);
     }
     const float *b = g->b;
+    const ptrdiff_t distance = g->next - g->b;
     for (int i = 0; i < g->depth; i += CHANNEL_BLOCK) {
+        if (fetch)
+#pragma GCC unroll 16
+            for (int line = 0; line < CHANNEL_BLOCK; line++)
+                __builtin_prefetch(b + distance + line * CHANNEL_BLOCK, 0, 2);
         tile_block(acc, in, b, rows, CHANNEL_BLOCK);
         b += CHANNEL_BLOCK * CHANNEL_BLOCK;
 #pragma GCC unroll 16
@@ -140,7 +145,7 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows)
 
 #define GEMM_ROWS(n)                                                                               \
     case n:                                                                                        \
-        gemm_rows(g, a, c, n);                                                                     \
+        gemm_rows(g, a, c, n, tile == 0);                                                                     \
         break;
 
 /* Rows are spread evenly over as few tiles as there can be, since small tiles are slow. */

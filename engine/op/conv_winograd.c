@@ -26,7 +26,8 @@ struct winograd {
     struct op_spec spec;
     int m, n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
-    const float *weights, *bias; /* [out_blocks][P][channels][16], [out_blocks][16] */
+    /* [chunks][P][blocks of the chunk][channels][16]: in the order of reading; [out_blocks][16] */
+    const float *weights, *bias;
 };
 
 /* The values of up to `n_tiles` tiles: [P][tiles][row]. */
@@ -50,6 +51,15 @@ static size_t values_size(const struct winograd *w, int n_tiles)
 static size_t products_plane(int n_tiles)
 {
     return (size_t)n_tiles * CHANNEL_BLOCK + PAD;
+}
+
+/* Where the weights of output block b and product p begin. */
+static size_t panel_at(const struct winograd *w, int b, int p)
+{
+    const size_t panel = (size_t)w->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
+    const int first = b / CHUNK_BLOCKS * CHUNK_BLOCKS, left = w->out_blocks - first;
+    const int n = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
+    return (size_t)(first * w->n_products + p * n + b - first) * panel;
 }
 
 static size_t products_size(const struct winograd *w, int n_tiles)
@@ -149,8 +159,8 @@ static void multiply(const struct winograd_run *run, const struct values *values
             const struct gemm gemm = {
                 .a = values->floats + (size_t)p * values->plane + (size_t)row * values->row,
                 .a_stride = values->row,
-                .b = w->weights +
-                     ((size_t)b * (size_t)w->n_products + (size_t)p) * channels * CHANNEL_BLOCK,
+                .b = w->weights + panel_at(w, b, p),
+                .next = w->weights + panel_at(w, b, p) + channels * CHANNEL_BLOCK,
                 .c = products + (size_t)(b - block) * of_block + (size_t)p * plane,
                 .c_stride = CHANNEL_BLOCK,
                 .rows = to - from,
@@ -233,9 +243,8 @@ static const double g_4[6][3] = {{1.0 / 4, 0, 0},
                                  {1.0 / 24, -1.0 / 12, 1.0 / 6},
                                  {0, 0, 1}};
 
-/* The kernel of one pair of channels; `to` values are `stride` floats apart. */
-static void transform_kernel(const double (*g)[3], int side, const float *kernel, float *to,
-                             size_t stride)
+/* The kernel of one pair of channels. */
+static void transform_kernel(const double (*g)[3], int side, const float *kernel, float *to)
 {
     double half[6][3];
     for (int i = 0; i < side; i++)
@@ -244,22 +253,23 @@ static void transform_kernel(const double (*g)[3], int side, const float *kernel
                          g[i][2] * (double)kernel[6 + x];
     for (int i = 0; i < side; i++)
         for (int j = 0; j < side; j++)
-            to[(size_t)(i * side + j) * stride] =
+            to[i * side + j] =
                 (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
 }
 
 static void pack(const struct winograd *w, float *weights)
 {
     const struct op_spec *s = &w->spec;
-    const size_t matrix = (size_t)w->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
     for (int o = 0; o < s->out.c; o++)
-        for (int i = 0; i < s->in.c; i++)
+        for (int i = 0; i < s->in.c; i++) {
+            float kernel[MAX_PRODUCTS];
             transform_kernel(w->m == 4 ? g_4 : g_2, w->m + 2,
                              s->params.weight + ((size_t)o * (size_t)s->in.c + (size_t)i) * 9,
-                             weights +
-                                 (size_t)(o / CHANNEL_BLOCK) * (size_t)w->n_products * matrix +
-                                 (size_t)(i * CHANNEL_BLOCK + o % CHANNEL_BLOCK),
-                             matrix);
+                             kernel);
+            for (int p = 0; p < w->n_products; p++)
+                weights[panel_at(w, o / CHANNEL_BLOCK, p) +
+                        (size_t)(i * CHANNEL_BLOCK + o % CHANNEL_BLOCK)] = kernel[p];
+        }
 }
 
 static size_t align_bytes(size_t floats)

@@ -144,7 +144,7 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
         const struct kernels *k = kernels_at(i);
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++) {
-            const struct gemm gemm = {a, b, c, A, (size_t)2 * CHANNEL_BLOCK, rows, DEPTH};
+            const struct gemm gemm = {a, b, c, b, A, (size_t)2 * CHANNEL_BLOCK, rows, DEPTH};
             for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                 c[j] = 42;
             k->gemm(&gemm);
