@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/base/tensor.h"
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -26,9 +28,13 @@ static struct arena_chunk *add_chunk(struct arena *arena, size_t n)
     size_t header = align_up(sizeof(struct arena_chunk));
     /* A large request gets a chunk of its own, so that no more than it needs is touched. */
     size_t size = header + (n > CHUNK_BYTES / 4 ? n : CHUNK_BYTES);
-    struct arena_chunk *chunk = aligned_alloc(TENSOR_ALIGN, size);
+    /* What spans several huge pages asks for them: packed weights are read from end to end. */
+    size_t align = size >= 2 * HUGE_PAGE ? HUGE_PAGE : TENSOR_ALIGN;
+    struct arena_chunk *chunk = aligned_alloc(align, (size + align - 1) / align * align);
     if (!chunk)
         return NULL;
+    if (align == HUGE_PAGE)
+        (void)madvise(chunk, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     memset(chunk, 0, size);
     *chunk = (struct arena_chunk){.next = arena->chunks, .used = header, .size = size};
     arena->chunks = chunk;

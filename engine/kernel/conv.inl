@@ -73,6 +73,8 @@ SIMD void tile(const struct conv_tile *t, int rows, int depth)
     case n:                                                                                        \
         if (t->depth == CHANNEL_BLOCK)                                                             \
             tile(t, n, CHANNEL_BLOCK);                                                             \
+        else if (t->depth == 7) /* the stems of ImageNet */                                        \
+            tile(t, n, 7);                                                                         \
         else                                                                                       \
             tile(t, n, t->depth);                                                                  \
         break;
