@@ -52,13 +52,15 @@ SIMD void tile(const struct conv_tile *t, int rows, int depth)
         for (int v = 0; v < BLOCK_VECS; v++)
             acc[r][v] = vec_load(t->bias + v * VEC_FLOATS);
 
-    const float *w = t->weights;
+    const float *w = t->weights, *fetch = t->fetch;
     for (int tap = 0; tap < t->n_taps; tap++) {
         const float *in[CONV_ROWS];
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
             in[r] = t->in[tap * rows + r] + t->in_offset;
         for (int b = 0; b < t->n_blocks; b++) {
+            for (int line = 0; line < t->n_fetch; line++, fetch += CHANNEL_BLOCK)
+                __builtin_prefetch(fetch, 0, 2);
             tile_block(acc, in, w, rows, depth);
             w += (size_t)depth * CHANNEL_BLOCK;
 #pragma GCC unroll 16

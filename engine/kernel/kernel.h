@@ -37,6 +37,8 @@ struct conv_tile {
     int n_taps, n_blocks;
     int depth; /* channels read per block: 16, or the kernel's width for the planar stem */
     bool relu;
+    const float *fetch; /* n_fetch lines of 64 bytes per tap and block are fetched from here on, */
+    int n_fetch;        /* but not used: weights of a later tile */
 };
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for one block of 16 columns, summed in the

@@ -7,8 +7,9 @@
  * input blocks that its groups need are read, with zero weights where a block crosses groups. The
  * planar stem takes (channel, window row) as taps and the window's width as depth.
  *
- * Work is cut into items of some output blocks × some positions, such that the weights of an item
- * stay in L2. Cutting never changes the order in which an output is summed.
+ * Work is cut into items of some output blocks × some positions. An item goes block by block over
+ * all its positions: the block's weights stay in L1 or L2, and while they are used the next block's
+ * are fetched. Cutting never changes the order in which an output is summed.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
@@ -16,19 +17,22 @@
 #include <assert.h>
 
 #include "engine/base/threads.h"
+#include "engine/engine.h"
 
 #define PANEL_BYTES (256 * 1024) /* weights of one item; half of a 512 KiB L2 */
-#define ITEM_POSITIONS 96
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
+#define MAX_ITEM_POSITIONS 96
+#define MAX_TILES MAX_ITEM_POSITIONS
+#define MAX_POINTERS (16 * MAX_TAPS)
 
 struct conv {
     struct op_spec spec;
     int n_taps, n_blocks, depth; /* of a tile */
     int out_blocks;
-    size_t panel;                /* floats of packed weights per output block */
-    const float *weights, *bias; /* packed: [out_blocks][panel], [out_blocks][16] */
-    const size_t *in_offset;     /* [out_blocks], floats */
-    int chunk_blocks;            /* output blocks per item */
+    size_t panel;                      /* floats of packed weights per output block */
+    const float *weights, *bias;       /* packed: [out_blocks][panel], [out_blocks][16] */
+    const size_t *in_offset;           /* [out_blocks], floats */
+    int chunk_blocks, chunk_positions; /* of an item, at most */
 };
 
 /* Weights of the planar stem: taps are (channel, window row), depth the window's width. */
@@ -111,7 +115,15 @@ struct conv_run {
     int n_positions, n_position_chunks;
 };
 
-/* in[tap * rows + r] for one position of the planar stem. */
+/* The tiles of an item: pointers are found once and serve all its output blocks. */
+struct item {
+    int n_tiles;
+    int first[MAX_TILES + 1];          /* of each tile, the position it begins with */
+    const float *in[MAX_POINTERS];     /* [position's tile][tap][row] */
+    size_t out_at[MAX_ITEM_POSITIONS]; /* floats to the position in output block 0 */
+};
+
+/* in[tap * rows] for one position of the planar stem. */
 static void point_planar(const struct conv *c, const float *image, int y, int x, int rows,
                          const float **in)
 {
@@ -142,64 +154,96 @@ static void point_blocked(const struct conv *c, const float *image, int y, int x
     }
 }
 
-/* Positions [from, from + rows) of the flattened (image, y, x), output blocks [block, end). */
-static void run_tiles(const struct conv_run *run, int from, int rows, int block, int end)
+static size_t input_size(const struct op_spec *s)
+{
+    if (s->in_border < 0)
+        return shape_blocked_size(s->in);
+    size_t border = 2 * (size_t)s->in_border;
+    return (size_t)s->in.c * ((size_t)s->in.h + border) * ((size_t)s->in.w + border);
+}
+
+/* Spreads positions [from, to) of the flattened (image, y, x) evenly over tiles. */
+static void find_tiles(const struct conv_run *run, int from, int to, struct item *item)
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
-    bool planar = s->in_border >= 0;
-    int plane = s->out.h * s->out.w;
-    size_t in_size = planar ? (size_t)s->in.c * (size_t)(s->in.h + 2 * s->in_border) *
-                                  (size_t)(s->in.w + 2 * s->in_border)
-                            : shape_blocked_size(s->in);
-    const float *in[MAX_TAPS * KERNEL_MAX_ROWS], *residual[KERNEL_MAX_ROWS];
-    float *out[KERNEL_MAX_ROWS];
-    size_t at[KERNEL_MAX_ROWS];
-    for (int r = 0; r < rows; r++) {
-        int image = (from + r) / plane, p = (from + r) % plane;
-        const float *map = run->args->in + (size_t)image * in_size;
-        if (planar)
-            point_planar(c, map, p / s->out.w, p % s->out.w, rows, in + r);
-        else
-            point_blocked(c, map, p / s->out.w, p % s->out.w, rows, in + r);
-        at[r] = (size_t)image * shape_blocked_size(s->out) + (size_t)p * CHANNEL_BLOCK;
+    const int plane = s->out.h * s->out.w, max_rows = s->kernels->conv_rows;
+    const float **in = item->in;
+    item->n_tiles = (to - from + max_rows - 1) / max_rows;
+    int image = from / plane, y = from % plane / s->out.w, x = from % plane % s->out.w, p = from;
+    for (int tile = 0; tile < item->n_tiles; tile++) {
+        const int rows = (to - p) / (item->n_tiles - tile);
+        item->first[tile] = p - from;
+        for (int r = 0; r < rows; r++, p++) {
+            const float *map = run->args->in + (size_t)image * input_size(s);
+            if (s->in_border >= 0)
+                point_planar(c, map, y, x, rows, in + r);
+            else
+                point_blocked(c, map, y, x, rows, in + r);
+            item->out_at[p - from] = (size_t)image * shape_blocked_size(s->out) +
+                                     (size_t)(y * s->out.w + x) * CHANNEL_BLOCK;
+            if (++x == s->out.w) {
+                x = 0;
+                if (++y == s->out.h) {
+                    y = 0;
+                    image++;
+                }
+            }
+        }
+        in += rows * c->n_taps;
     }
-    struct conv_tile tile = {.in = in,
+    item->first[item->n_tiles] = to - from;
+}
+
+/* One output block of all tiles. Meanwhile the next block's weights are fetched, a share by each
+ * tile. */
+static void run_block(const struct conv_run *run, const struct item *item, int block)
+{
+    const struct conv *c = run->conv;
+    const struct op_spec *s = &c->spec;
+    const size_t plane = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
+    const float *residual[KERNEL_MAX_ROWS];
+    float *out[KERNEL_MAX_ROWS];
+    struct conv_tile tile = {.in = item->in,
+                             .in_offset = c->in_offset[block],
                              .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
+                             .weights = c->weights + (size_t)block * c->panel,
+                             .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
                              .residual = run->args->residual ? residual : NULL,
                              .out = out,
-                             .rows = rows,
                              .n_taps = c->n_taps,
                              .n_blocks = c->n_blocks,
                              .depth = c->depth,
-                             .relu = s->attrs.relu};
-    for (; block < end; block++) {
-        size_t base = (size_t)block * (size_t)plane * CHANNEL_BLOCK;
-        for (int r = 0; r < rows; r++) {
-            out[r] = run->args->out + at[r] + base;
+                             .relu = s->attrs.relu,
+                             .fetch = c->weights + (size_t)(block + 1) * c->panel,
+                             .n_fetch = (c->depth + item->n_tiles - 1) / item->n_tiles};
+    for (int i = 0; i < item->n_tiles; i++) {
+        tile.rows = item->first[i + 1] - item->first[i];
+        for (int r = 0; r < tile.rows; r++) {
+            const size_t at = item->out_at[item->first[i] + r] + (size_t)block * plane;
+            out[r] = run->args->out + at;
             if (run->args->residual)
-                residual[r] = run->args->residual + at[r] + base;
+                residual[r] = run->args->residual + at;
         }
-        tile.in_offset = c->in_offset[block];
-        tile.weights = c->weights + (size_t)block * c->panel;
-        tile.bias = c->bias + (size_t)block * CHANNEL_BLOCK;
         s->kernels->conv(&tile);
+        tile.in += tile.rows * c->n_taps;
+        tile.fetch += c->n_taps * c->n_blocks * tile.n_fetch * CHANNEL_BLOCK;
     }
 }
 
-static void run_item(void *context, int item)
+static void run_item(void *context, int item_index)
 {
     const struct conv_run *run = context;
-    int block = item / run->n_position_chunks * run->conv->chunk_blocks;
-    int end = block + run->conv->chunk_blocks;
-    if (end > run->conv->out_blocks)
-        end = run->conv->out_blocks;
-    int from = item % run->n_position_chunks * ITEM_POSITIONS;
-    int left = run->n_positions - from;
-    int to = from + (ITEM_POSITIONS < left ? ITEM_POSITIONS : left);
-    int rows = run->conv->spec.kernels->conv_rows;
-    for (int p = from; p < to; p += rows)
-        run_tiles(run, p, rows < to - p ? rows : to - p, block, end);
+    const struct conv *c = run->conv;
+    const int block = item_index / run->n_position_chunks * c->chunk_blocks;
+    const int end =
+        block + c->chunk_blocks < c->out_blocks ? block + c->chunk_blocks : c->out_blocks;
+    const int chunk = item_index % run->n_position_chunks;
+    struct item item;
+    find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
+               (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
+    for (int b = block; b < end; b++)
+        run_block(run, &item, b);
 }
 
 static void run(const void *prepared, const struct op_args *args)
@@ -207,8 +251,14 @@ static void run(const void *prepared, const struct op_args *args)
     const struct conv *c = prepared;
     struct conv_run run = {.conv = c, .args = args};
     run.n_positions = args->n * c->spec.out.h * c->spec.out.w;
-    run.n_position_chunks = (run.n_positions - 1) / ITEM_POSITIONS + 1;
-    int block_chunks = (c->out_blocks + c->chunk_blocks - 1) / c->chunk_blocks;
+    const int block_chunks = (c->out_blocks + c->chunk_blocks - 1) / c->chunk_blocks;
+    run.n_position_chunks = (run.n_positions - 1) / c->chunk_positions + 1;
+    /* Few items are made a whole number for each thread. */
+    const int n_threads = rn_threads_count(args->threads);
+    if (block_chunks * run.n_position_chunks < 8 * n_threads && block_chunks % n_threads != 0)
+        run.n_position_chunks = (run.n_position_chunks + n_threads - 1) / n_threads * n_threads;
+    if (run.n_position_chunks > run.n_positions)
+        run.n_position_chunks = run.n_positions;
     threads_run(args->threads, block_chunks * run.n_position_chunks, run_item, &run);
 }
 
@@ -239,6 +289,9 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     c->panel = (size_t)c->n_taps * (size_t)c->n_blocks * (size_t)c->depth * CHANNEL_BLOCK;
     size_t chunk = PANEL_BYTES / (c->panel * sizeof(float));
     c->chunk_blocks = chunk < 1 ? 1 : chunk < out_blocks ? (int)chunk : (int)out_blocks;
+
+    c->chunk_positions = MAX_POINTERS / c->n_taps < MAX_ITEM_POSITIONS ? MAX_POINTERS / c->n_taps
+                                                                       : MAX_ITEM_POSITIONS;
 
     float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
     if (!weights)
