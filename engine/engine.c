@@ -172,7 +172,7 @@ static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *ori
     if (!m)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
     struct weights weights = {0};
-    struct rn_error why = {""};
+    struct rn_error why = {0};
     enum rn_status status = safetensors_read(bytes, n, origin, &weights, err);
     if (status == RN_OK) {
         status = build(m, &weights, folder, options, &why);

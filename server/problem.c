@@ -80,25 +80,6 @@ void problem_from_status(struct problem *problem, enum rn_status status, const s
                 err && err->text[0] ? err->text : rn_status_text(status));
 }
 
-/* Asks the header again, now without limits, for the size that was refused. */
-static void add_size(struct problem *problem, const uint8_t *bytes, size_t n,
-                     const struct rn_image_limits *limits)
-{
-    const struct rn_image_limits none = {SIZE_MAX, INT32_MAX, SIZE_MAX, INT32_MAX, SIZE_MAX};
-    struct rn_image_info info;
-    if (rn_image_probe(bytes, n, &none, &info, NULL) != RN_OK)
-        return;
-    problem_number(problem, "width", info.width);
-    problem_number(problem, "height", info.height);
-    if (problem->type == PROBLEM_IMAGE_TOO_MANY_PIXELS) {
-        /* Formats that are decoded whole have half of it: PNG, progressive JPEG. */
-        uint64_t pixels = (uint64_t)info.width * (uint64_t)info.height;
-        bool half = info.format == RN_FORMAT_PNG || pixels <= limits->max_pixels;
-        problem_number(problem, "limit_pixels",
-                       (int64_t)(half ? limits->max_pixels / 2 : limits->max_pixels));
-    }
-}
-
 void problem_from_image(struct problem *problem, enum rn_status status, const struct rn_error *err,
                         const uint8_t *bytes, size_t n, const struct rn_image_limits *limits)
 {
@@ -111,11 +92,11 @@ void problem_from_image(struct problem *problem, enum rn_status status, const st
         problem_number(problem, "limit_bytes", (int64_t)limits->max_bytes);
         break;
     case PROBLEM_IMAGE_SIDE_TOO_LONG:
-        add_size(problem, bytes, n, limits);
-        problem_number(problem, "limit_side", limits->max_side);
-        break;
     case PROBLEM_IMAGE_TOO_MANY_PIXELS:
-        add_size(problem, bytes, n, limits);
+        problem_number(problem, "width", err->width);
+        problem_number(problem, "height", err->height);
+        problem_number(problem, status == RN_IMAGE_SIDE_TOO_LONG ? "limit_side" : "limit_pixels",
+                       (int64_t)err->limit);
         break;
     case PROBLEM_IMAGE_TOO_MANY_SCANS:
         problem_number(problem, "limit_scans", limits->max_scans);

@@ -9,6 +9,7 @@
 #define RESNETD_ENGINE_BASE_STATUS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define RN_STATUSES(X)                                                                             \
     X(OK, "ok")                                                                                    \
@@ -36,6 +37,10 @@ enum rn_status {
 /* One sentence without a final full stop, fit to show to a user. */
 struct rn_error {
     char text[256];
+    /* Of RN_IMAGE_SIDE_TOO_LONG and RN_IMAGE_TOO_MANY_PIXELS: the image's pixels as stored, and
+     * the limit that they are over. */
+    uint32_t width, height;
+    uint64_t limit;
 };
 
 /* "IMAGE_CORRUPT" and "the image is damaged" for a status; never NULL. */

@@ -172,7 +172,7 @@ static bool flush(struct classify *c)
 /* Decodes into the next row; false with the entry's problem set. */
 static void add_image(struct classify *c, struct entry *e, const uint8_t *bytes, size_t n)
 {
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     struct rn_image image;
     if (n == 0) {
         problem_set(&e->problem, PROBLEM_EMPTY_BODY, "the file is empty");
@@ -265,7 +265,7 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
                               struct classify *c)
 {
     struct rn_threads *threads = NULL;
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     int n_threads = config->threads > 0 ? config->threads : rn_threads_available();
     c->info = rn_model_info(model);
     c->limits = (struct rn_image_limits){.max_bytes = config->max_body_bytes,

@@ -53,7 +53,7 @@ enum cmd_exit offline_settings(char **envp, struct config *config)
 enum cmd_exit offline_model(const struct config *config, const char *path, int max_batch,
                             struct rn_model **out)
 {
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     if (!path[0] && config->model.n > 0)
         path = config->model.items[0];
     if (model_open(config, path, config->labels, max_batch, out, &err) == RN_OK)

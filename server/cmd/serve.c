@@ -294,7 +294,7 @@ static enum rn_status serve(struct serve *s, struct rn_error *err)
 /* Settings and models as serving would load them. */
 static void check(struct serve *s)
 {
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     if (load_models(s, &err) == RN_OK) {
         (void)printf("settings and models are good\n");
     } else {
@@ -351,7 +351,7 @@ int cmd_serve(int argc, char **argv, char **envp)
     size_pools(&s);
     (void)uv_loop_init(&s.loop);
 
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status = build(&s, &err);
     if (status == RN_OK && checking)
         check(&s);

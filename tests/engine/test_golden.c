@@ -148,7 +148,7 @@ static struct rn_model *open_row(const struct row *row, const char *prefix, cons
         .cpu = cpu, .max_batch = MAX_BATCH, .direct = direct};
     struct support_model file;
     struct rn_model *model = NULL;
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status;
     support_model_make(&row->net, &options, &file);
     cr_assert_eq(file.checksum, golden->checksum, "%s: the weights are not those of make_golden.py",
@@ -197,7 +197,7 @@ static void run_batch(const struct rn_model *model, int threads, const float *im
     const float *inputs[MAX_BATCH];
     struct rn_threads *team;
     struct rn_session *session;
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     cr_assert_eq(rn_threads_new(threads, &team, &err), RN_OK, "%s", err.text);
     cr_assert_eq(rn_session_new(model, team, &session, &err), RN_OK, "%s", err.text);
     float *batch = malloc((size_t)n * classes * sizeof *batch);

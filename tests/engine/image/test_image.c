@@ -49,7 +49,7 @@ static struct rn_image decode(const char *name)
 {
     struct blob file = blob_golden(name);
     struct rn_image image;
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     cr_assert_eq(rn_image_decode(file.bytes, file.n, &rn_image_limits_default, &image, &err), RN_OK,
                  "%s: %s", name, err.text);
     cr_expect_eq(image.info.bytes, file.n);
@@ -187,7 +187,7 @@ static void expect_refusal(const struct blob *file, const struct rn_image_limits
 {
     struct rn_image image = {.info.width = -1};
     struct rn_image_info info = {.width = -1};
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     cr_expect_eq(rn_image_decode(file->bytes, file->n, limits, &image, &err), status, "%s",
                  err.text);
     cr_expect_str_eq(err.text, text);
@@ -409,7 +409,7 @@ Test(image, decodes_the_smallest_JPEG)
     blob_add_grey_scan(&jpeg, 0, 63, "\x3f", 1);
     blob_add_be16(&jpeg, 0xffd9);
     struct rn_image image;
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     cr_assert_eq(rn_image_decode(jpeg.bytes, jpeg.n, &rn_image_limits_default, &image, &err), RN_OK,
                  "%s", err.text);
     for (int i = 0; i < 8 * 8 * 3; i++)

@@ -27,7 +27,7 @@ static enum rn_status read_texts(const struct weights_text *texts, struct meta *
 
 static void read_ok(const struct weights_text *texts, struct meta *meta)
 {
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status = read_texts(texts, meta, &err);
     cr_assert_eq(status, RN_OK, "%s", err.text);
 }
@@ -35,7 +35,7 @@ static void read_ok(const struct weights_text *texts, struct meta *meta)
 static void expect_refused(const struct weights_text *texts, const char *part)
 {
     struct meta meta = {.n_ids = 77};
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status = read_texts(texts, &meta, &err);
     cr_assert_eq(status, RN_BAD_MODEL, "%s: %s", rn_status_name(status), err.text);
     cr_assert_not_null(strstr(err.text, part), "\"%s\" does not say \"%s\"", err.text, part);

@@ -35,7 +35,7 @@ static enum rn_status file_read(const char *header, size_t n_data, char *message
 {
     struct file file = file_make(header, n_data);
     struct weights weights = {0};
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status = safetensors_read(file.bytes, file.n, "a.safetensors", &weights, &err);
     if (status) {
         cr_assert_null(weights.items, "the result was touched on failure");
@@ -120,7 +120,7 @@ Test(safetensors, refuses_a_file_cut_at_any_byte)
         cr_assert_not_null(cut);
         memcpy(cut, file.bytes, n);
         struct weights weights;
-        struct rn_error err = {""};
+        struct rn_error err = {0};
         cr_assert_eq(safetensors_read(cut, n, "x", &weights, &err), RN_BAD_MODEL, "%zu bytes", n);
         cr_assert_neq(err.text[0], '\0');
         free(cut);
@@ -136,7 +136,7 @@ Test(safetensors, survives_every_change_of_a_header_byte)
         for (int value = 0; value < 256; value++) {
             file.bytes[i] = (uint8_t)value;
             struct weights weights;
-            struct rn_error err = {""};
+            struct rn_error err = {0};
             enum rn_status status = safetensors_read(file.bytes, file.n, "x", &weights, &err);
             if (i < 8)
                 cr_assert(value == good ? status == RN_OK : status == RN_BAD_MODEL);

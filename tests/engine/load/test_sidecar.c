@@ -14,7 +14,7 @@ TestSuite(sidecar, .init = folder_make, .fini = folder_remove);
 
 static void read_ok(struct meta *meta)
 {
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     *meta = (struct meta){0};
     enum rn_status status = sidecar_read(folder_path(), meta, &err);
     cr_assert_eq(status, RN_OK, "%s", err.text);
@@ -23,7 +23,7 @@ static void read_ok(struct meta *meta)
 static void expect_refused(enum rn_status wanted, const char *part)
 {
     struct meta meta = {0};
-    struct rn_error err = {""};
+    struct rn_error err = {0};
     enum rn_status status = sidecar_read(folder_path(), &meta, &err);
     cr_assert_eq(status, wanted, "%s: %s", rn_status_name(status), err.text);
     cr_assert_not_null(strstr(err.text, part), "\"%s\" does not say \"%s\"", err.text, part);

@@ -1,0 +1,158 @@
+/* The commands that need no server: outputs, exit codes.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/e2e/support_server.h"
+
+TestSuite(e2e_cli, .timeout = 300);
+
+/* The i-th line of a text as JSON, NULL past the end. */
+static json_t *json_line(const char *text, int i)
+{
+    for (; i > 0 && *text; i--)
+        text += strcspn(text, "\n") + 1;
+    return *text ? json_loadb(text, strcspn(text, "\n"), 0, NULL) : NULL;
+}
+
+static const char *file_of(const json_t *line)
+{
+    return json_string_value(json_object_get(line, "file"));
+}
+
+Test(e2e_cli, classify_walks_folders_in_order_and_goes_on_after_a_bad_file)
+{
+    char folder[] = "/tmp/resnetd-test-XXXXXX", command[512], args[256];
+    struct program program;
+    cr_assert_not_null(mkdtemp(folder));
+    (void)snprintf(
+        command, sizeof command,
+        "cd %s && mkdir sub && cp %s/%s b.jpg && cp b.jpg sub/photo && echo text > a.jpg "
+        "&& : > empty && ln -s b.jpg link",
+        folder, getcwd(NULL, 0), PHOTO);
+    cr_assert_eq(system(command), 0);
+    (void)snprintf(args, sizeof args, "classify --json --logits --top-k 2 %s %s/none", folder,
+                   folder);
+    cr_assert_eq(program_run(&program, args), 1, "%s", program.stderr_text);
+    static const char *const names[] = {"a.jpg", "b.jpg", "empty", "sub/photo", "none"};
+    static const char *const errors[] = {"unsupported-format", NULL, "empty-body", NULL,
+                                         "not-found"};
+    json_t *first = NULL;
+    for (int i = 0; i < 5; i++) {
+        json_t *line = json_line(program.stdout_text, i);
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        cr_assert_str_eq(file_of(line), path);
+        const json_t *error = json_object_get(line, "error");
+        if (errors[i]) {
+            const char *type = json_string_value(json_object_get(error, "type"));
+            cr_assert(type && strstr(type, errors[i]), "%s", program.stdout_text);
+            cr_assert(json_is_string(json_object_get(error, "title")));
+            cr_assert(json_is_string(json_object_get(error, "detail")));
+            cr_assert(json_is_integer(json_object_get(error, "status")));
+        } else {
+            cr_assert_null(error);
+            cr_assert_eq(json_array_size(json_object_get(line, "predictions")), 2);
+            cr_assert_eq(json_array_size(json_object_get(line, "logits")), 10);
+            if (first)
+                cr_assert(
+                    json_equal(json_object_get(first, "logits"), json_object_get(line, "logits")));
+            else
+                first = json_incref(line);
+        }
+        json_decref(line);
+    }
+    cr_assert_null(json_line(program.stdout_text, 5));
+    json_decref(first);
+    program_done(&program);
+    (void)snprintf(command, sizeof command, "rm -r %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(e2e_cli, classify_reads_standard_input_and_names_usage_and_model_errors_by_exit_code)
+{
+    struct program program;
+    program_start(&program, "classify --top-k 1 -", NULL, PHOTO);
+    cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
+    cr_assert_eq(strncmp(program.stdout_text, "-: ", 3), 0, "%s", program.stdout_text);
+    program_done(&program);
+    static const struct {
+        const char *args;
+        int status;
+    } runs[] = {
+        {"classify", 2},
+        {"classify --top-k 0 " PHOTO, 2},
+        {"classify --topk 1 " PHOTO, 2},
+        {"classify --model README.md " PHOTO, 3},
+        {"classify --help", 0},
+        {"inspect README.md", 3},
+        {"inspect a b", 2},
+        {"bench --batch 0", 2},
+        {"--version", 0},
+        {"--help", 0},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        const int status = program_run(&program, runs[i].args);
+        cr_expect_eq(status, runs[i].status, "%s: %d, %s", runs[i].args, status,
+                     program.stderr_text);
+        cr_expect(status == 0 ? program.n_stdout > 0 : program.n_stderr > 0, "%s says nothing",
+                  runs[i].args);
+        program_done(&program);
+    }
+}
+
+Test(e2e_cli, inspect_prints_the_layers_and_their_totals)
+{
+    struct program program;
+    cr_assert_eq(program_run(&program, "inspect --json"), 0, "%s", program.stderr_text);
+    json_t *root = json_loads(program.stdout_text, 0, NULL);
+    cr_assert_not_null(root, "%s", program.stdout_text);
+    json_int_t parameters = 0, flops = 0;
+    size_t i;
+    json_t *layer;
+    json_array_foreach(json_object_get(root, "layers"), i, layer)
+    {
+        parameters += json_integer_value(json_object_get(layer, "parameters"));
+        flops += json_integer_value(json_object_get(layer, "flops"));
+        cr_assert_eq(json_array_size(json_object_get(layer, "output")), 4);
+        cr_assert(json_is_integer(json_object_get(layer, "receptive_field")));
+    }
+    /* He et al. 2015, table 6: ResNet-20 has 0.27 M parameters. */
+    cr_assert_eq(parameters, 269722);
+    cr_assert_eq(json_integer_value(json_object_get(root, "parameters")), parameters);
+    cr_assert_eq(json_integer_value(json_object_get(root, "flops")), flops);
+    json_decref(root);
+    program_done(&program);
+    cr_assert_eq(program_run(&program, "inspect"), 0);
+    cr_assert(strstr(program.stdout_text, "269,722 parameters"), "%s", program.stdout_text);
+    program_done(&program);
+}
+
+Test(e2e_cli, bench_reports_every_batch_size_and_team)
+{
+    struct program program;
+    cr_assert_eq(program_run(&program, "bench --json --seconds 0.01 --batch 1,2 --threads 1,2"), 0,
+                 "%s", program.stderr_text);
+    json_t *root = json_loads(program.stdout_text, 0, NULL);
+    cr_assert_not_null(root, "%s", program.stdout_text);
+    cr_assert_gt(json_number_value(json_object_get(root, "peak_gflops")), 0);
+    cr_assert_gt(json_number_value(json_object_get(root, "bandwidth_gbs")), 0);
+    const json_t *runs = json_object_get(root, "runs");
+    cr_assert_eq(json_array_size(runs), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *run = json_array_get(runs, i);
+        cr_assert_eq(json_integer_value(json_object_get(run, "batch")), i < 2 ? 1 : 2);
+        cr_assert_eq(json_integer_value(json_object_get(run, "threads")), i % 2 == 0 ? 1 : 2);
+        cr_assert_geq(json_number_value(json_object_get(run, "median_ms")),
+                      json_number_value(json_object_get(run, "min_ms")));
+        cr_assert_gt(json_array_size(json_object_get(run, "layers")), 20);
+    }
+    json_decref(root);
+    program_done(&program);
+}

@@ -1,0 +1,313 @@
+/* From start to end of a server: health, metrics, models, CORS, clients that leave, signals,
+ * settings.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/e2e/support_server.h"
+
+TestSuite(e2e_life, .timeout = 300);
+
+#define POLLS 600 /* of 100 ms, for what comes soon */
+
+static bool is_metric_line(const char *line, size_t n)
+{
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:";
+    char text[1024], *end;
+    cr_assert_lt(n, sizeof text);
+    memcpy(text, line, n);
+    text[n] = '\0';
+    char *at = text + strspn(text, name);
+    if (*at == '{') {
+        do { /* key="value" with escapes */
+            at += 1 + strspn(at + 1, name);
+            if (*at++ != '=' || *at++ != '"')
+                return false;
+            for (; *at && *at != '"'; at++)
+                if (*at == '\\' && !strchr("\\\"n", *++at))
+                    return false;
+            if (*at++ != '"')
+                return false;
+        } while (*at == ',');
+        if (*at++ != '}')
+            return false;
+    }
+    if (at == text || *at++ != ' ')
+        return false;
+    (void)strtod(at, &end);
+    return end != at && *end == '\0';
+}
+
+Test(e2e_life, health_metrics_models_and_the_index_answer)
+{
+    static const char *const ready[] = {"/readyz", "/healthz", "/ping"};
+    static const char *const series[] = {
+        "resnetd_queue_images",
+        "resnetd_in_flight_requests",
+        "resnetd_queue_limit_images",
+        "resnetd_predicted_wait_seconds",
+        "resnetd_engine_busy_seconds_total",
+        "resnetd_decode_busy_seconds_total",
+        "resnetd_ready",
+        "resnetd_batch_size_count",
+        "resnetd_stage_duration_seconds_count{stage=\"inference\"}",
+        "resnetd_http_requests_total{path=\"/classify\",method=\"POST\",code=\"200\"}",
+        "resnetd_images_total{outcome=\"ok\",reason=\"\"}",
+        "resnetd_engine_batch_duration_predicted_seconds{batch_size=\"1\"}",
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "process_start_time_seconds",
+    };
+    struct server server;
+    struct reply reply;
+    server_start(&server, "");
+    ask_get(&server, "/livez", &reply);
+    cr_assert_eq(reply.status, 200);
+    reply_done(&reply);
+    for (size_t i = 0; i < sizeof ready / sizeof *ready; i++) {
+        ask_get(&server, ready[i], &reply);
+        cr_assert_eq(reply.status, 200);
+        cr_assert(json_is_true(json_object_get(reply.json, "ready")));
+        cr_assert(json_is_number(json_object_get(reply.json, "predicted_wait_ms")));
+        reply_done(&reply);
+    }
+    ask_file(&server, "/classify", PHOTO, &reply);
+    cr_assert_eq(reply.status, 200);
+    reply_done(&reply);
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++)
+        cr_expect_geq(server_metric(&server, series[i]), 0, "%s is missing", series[i]);
+    ask_get(&server, "/metrics", &reply);
+    for (const char *line = reply.body; *line; line += strcspn(line, "\n") + 1)
+        cr_assert(*line == '#' || is_metric_line(line, strcspn(line, "\n")), "%.*s",
+                  (int)strcspn(line, "\n"), line);
+    cr_assert(strstr(reply.body, "\nresnetd_model_info{name=\"cifar10-resnet20\",version="));
+    cr_assert(strstr(reply.body, "\nresnetd_build_info{version="));
+    reply_done(&reply);
+
+    ask_get(&server, "/models", &reply);
+    const json_t *model = json_array_get(json_object_get(reply.json, "models"), 0);
+    cr_assert_eq(json_integer_value(json_object_get(model, "classes")), 10);
+    cr_assert_eq(json_integer_value(json_object_get(model, "parameters")), 269722);
+    cr_assert_eq(json_array_size(json_object_get(model, "input")), 3);
+    cr_assert_gt(json_string_length(json_object_get(model, "accuracy")), 0);
+    cr_assert_gt(json_string_length(json_object_get(model, "source")), 0);
+    reply_done(&reply);
+    ask(&server, &(struct ask){.method = "GET", .path = "/"}, &reply);
+    cr_assert_eq(reply.status, 200);
+    reply_done(&reply);
+    server_stop(&server);
+}
+
+Test(e2e_life, pages_of_other_origins_may_call_when_the_setting_says_so)
+{
+    for (int on = 0; on < 2; on++) {
+        struct server server;
+        struct reply reply;
+        server_start(&server, on ? "--cors-origin https://example.org" : "");
+        const struct ask preflight = {.method = "OPTIONS",
+                                      .path = "/classify",
+                                      .headers = {"Origin: https://example.org",
+                                                  "Access-Control-Request-Method: POST",
+                                                  "Access-Control-Request-Headers: content-type"}};
+        ask(&server, &preflight, &reply);
+        cr_assert_eq(reply.status, 204);
+        const char *origin = reply_header(&reply, "Access-Control-Allow-Origin");
+        cr_assert(on ? origin && strcmp(origin, "https://example.org") == 0 : !origin);
+        if (on) {
+            cr_assert(strstr(reply_header(&reply, "Access-Control-Allow-Methods"), "POST"));
+            cr_assert(strstr(reply_header(&reply, "Access-Control-Allow-Headers"), "Content-Type"));
+        }
+        reply_done(&reply);
+        ask(&server, &(struct ask){.path = "/classify", .body = "no image", .n = 8}, &reply);
+        cr_assert_eq(reply.status, 415);
+        origin = reply_header(&reply, "Access-Control-Allow-Origin");
+        cr_assert(on ? origin && strcmp(origin, "https://example.org") == 0 : !origin);
+        reply_done(&reply);
+        server_stop(&server);
+    }
+}
+
+/* ---- clients that leave ---------------------------------------------------------------------- */
+
+static int connect_to(const struct server *server)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons((uint16_t)server->port),
+                                        .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+Test(e2e_life, clients_that_leave_take_nobody_along)
+{
+    struct server server;
+    struct reply reply;
+    size_t n;
+    char *bytes = read_file(PHOTO, &n), header[256];
+    server_start(&server, "");
+    (void)snprintf(header, sizeof header,
+                   "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", n);
+    for (int i = 0; i < 60; i++) {
+        /* In the header, in the body, after the body. */
+        const int fd = connect_to(&server);
+        const size_t n_header = i % 3 == 0 ? 20 : strlen(header);
+        const size_t n_body = i % 3 == 0 ? 0 : i % 3 == 1 ? n / 2 : n;
+        (void)send(fd, header, n_header, MSG_NOSIGNAL);
+        (void)send(fd, bytes, n_body, MSG_NOSIGNAL);
+        if (i % 2) { /* by a reset */
+            const struct linger linger = {1, 0};
+            (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        }
+        (void)close(fd);
+    }
+    ask_file(&server, "/classify", PHOTO, &reply);
+    cr_assert_eq(reply.status, 200);
+    reply_done(&reply);
+    int polls = 0;
+    while (polls++ < POLLS && (server_metric(&server, "resnetd_in_flight_requests") != 0 ||
+                               server_metric(&server, "resnetd_queue_images") != 0))
+        (void)usleep(100000);
+    cr_assert_lt(polls, POLLS, "something is still in flight");
+    free(bytes);
+    server_stop(&server);
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+Test(e2e_life, both_signals_end_an_idle_server_and_its_kept_connections)
+{
+    static const int signals[] = {SIGTERM, SIGINT};
+    for (int i = 0; i < 2; i++) {
+        struct server server;
+        char answer[1024];
+        server_start(&server, "");
+        const int fd = connect_to(&server);
+        cr_assert_gt(send(fd, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 33, 0), 0);
+        cr_assert_gt(recv(fd, answer, sizeof answer, 0), 0);
+        cr_assert_eq(kill(server.program.pid, signals[i]), 0);
+        cr_assert_eq(recv(fd, answer, sizeof answer, 0), 0, "the connection is closed");
+        (void)close(fd);
+        cr_assert_eq(program_wait(&server.program), 0, "%s", server.program.stderr_text);
+        program_done(&server.program);
+    }
+}
+
+Test(e2e_life, a_draining_server_says_so_and_goes_on_for_its_delay)
+{
+    struct server server;
+    struct reply reply;
+    server_start(&server, "--drain-delay-ms 60000");
+    cr_assert_eq(kill(server.program.pid, SIGTERM), 0);
+    int polls = 0;
+    for (long status = 200; status != 503 && polls < POLLS; polls++) {
+        ask_get(&server, "/readyz", &reply);
+        status = reply.status;
+        reply_done(&reply);
+    }
+    cr_assert_lt(polls, POLLS);
+    ask_file(&server, "/classify", PHOTO, &reply);
+    cr_assert_eq(reply.status, 200, "who has not noticed yet is served");
+    reply_done(&reply);
+    cr_assert_eq(kill(server.program.pid, SIGTERM), 0); /* the second one does not wait */
+    cr_assert_eq(program_wait(&server.program), 1);
+    program_done(&server.program);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+Test(e2e_life, two_servers_cannot_have_one_port)
+{
+    struct server server;
+    struct program second;
+    char args[128];
+    server_start(&server, "");
+    (void)snprintf(args, sizeof args, "serve --listen 127.0.0.1:%d", server.port);
+    cr_assert_eq(program_run(&second, args), 1);
+    (void)snprintf(args, sizeof args, "cannot listen on 127.0.0.1:%d", server.port);
+    cr_assert(strstr(second.stderr_text, args), "%s", second.stderr_text);
+    program_done(&second);
+    server_stop(&server);
+}
+
+Test(e2e_life, wrong_settings_are_named_and_check_says_before_it_matters)
+{
+    static const struct {
+        const char *args;
+        int status;
+        const char *says;
+    } runs[] = {
+        {"serve --check", 0, ""},
+        {"serve --check --max-batch 0", 2, "--max-batch"},
+        {"serve --max-bacth 4", 2, "did you mean --max-batch?"},
+        {"serve --check --model README.md", 3, "README.md"},
+        {"serve --check --model nothing-here", 3, "nothing-here"},
+        {"serve --listen 127.0.0.1:0 --model README.md", 3, "README.md"},
+        {"serve --check --cpu mmx", 3, "mmx"},
+        {"srve", 2, "did you mean serve?"},
+        {"", 2, "usage"},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        struct program program;
+        const int status = program_run(&program, runs[i].args);
+        cr_expect_eq(status, runs[i].status, "%s: %d, %s", runs[i].args, status,
+                     program.stderr_text);
+        cr_expect(strstr(program.stderr_text, runs[i].says), "%s: %s", runs[i].args,
+                  program.stderr_text);
+        program_done(&program);
+    }
+}
+
+Test(e2e_life, the_environment_sets_and_unknown_names_in_it_only_warn)
+{
+    struct program program;
+    program_start(&program, "serve --check", "RESNETD_PORT=tcp://10.0.0.1:80 RESNETD_TOP_K=3",
+                  NULL);
+    cr_expect_eq(program_wait(&program), 0, "%s", program.stderr_text);
+    cr_expect(strstr(program.stderr_text, "RESNETD_PORT"), "%s", program.stderr_text);
+    program_done(&program);
+    program_start(&program, "serve --check", "RESNETD_TOP_K=many", NULL);
+    cr_expect_eq(program_wait(&program), 2);
+    cr_expect(strstr(program.stderr_text, "RESNETD_TOP_K"), "%s", program.stderr_text);
+    program_done(&program);
+}
+
+Test(e2e_life, health_knows_ready_from_not_and_a_local_socket_serves)
+{
+    struct server server;
+    struct program program;
+    char args[256], path[64];
+    server_start(&server, "");
+    (void)snprintf(args, sizeof args, "health --listen 127.0.0.1:%d", server.port);
+    cr_assert_eq(program_run(&program, args), 0, "%s", program.stderr_text);
+    program_done(&program);
+    server_stop(&server);
+    cr_assert_eq(program_run(&program, args), 1, "nobody is there any more");
+    program_done(&program);
+
+    (void)snprintf(path, sizeof path, "unix:/tmp/resnetd-test-%d", (int)getpid());
+    (void)snprintf(args, sizeof args, "serve --listen %s", path);
+    program_start(&program, args, NULL, NULL);
+    (void)snprintf(args, sizeof args, "health --listen %s", path);
+    int status = 1;
+    for (int i = 0; i < POLLS && status != 0; i++) {
+        struct program health;
+        status = program_run(&health, args);
+        program_done(&health);
+        if (status != 0)
+            (void)usleep(100000);
+    }
+    cr_assert_eq(status, 0);
+    cr_assert_eq(kill(program.pid, SIGTERM), 0);
+    cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
+    program_done(&program);
+    cr_assert_neq(access(path + strlen("unix:"), F_OK), 0, "the socket's file is removed");
+}
