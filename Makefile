@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help run deps test-deps test run-tests race run-race fuzz run-fuzz lint check load \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race fuzz run-fuzz lint check load \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -109,9 +109,12 @@ run-race: $(B)/engine_race $(B)/resnetd
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60); needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
-run-fuzz: $(FUZZERS)
-	$(Q)for fuzzer in $^; do mkdir -p $$fuzzer.corpus && \
-		$$fuzzer -max_total_time=$(or $(FUZZ_SECONDS),60) $$fuzzer.corpus || exit 1; done
+SEEDS_fuzz_image := tests/golden/images
+SEEDS_fuzz_model := config/models
+run-fuzz: $(FUZZERS:%=%.run)
+$(B)/fuzz_%.run: $(B)/fuzz_%
+	$(Q)mkdir -p $<.corpus
+	$(Q)$< -max_total_time=$(or $(FUZZ_SECONDS),60) $<.corpus $(SEEDS_fuzz_$*)
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)
