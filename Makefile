@@ -112,9 +112,9 @@ fuzz:
 SEEDS_fuzz_image := tests/golden/images
 SEEDS_fuzz_model := config/models
 run-fuzz: $(FUZZERS:%=%.run)
-$(B)/fuzz_%.run: $(B)/fuzz_%
+$(FUZZERS:%=%.run): %.run: %
 	$(Q)mkdir -p $<.corpus
-	$(Q)$< -max_total_time=$(or $(FUZZ_SECONDS),60) $<.corpus $(SEEDS_fuzz_$*)
+	$(Q)$< -max_total_time=$(or $(FUZZ_SECONDS),60) $<.corpus $(SEEDS_$(notdir $<))
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)

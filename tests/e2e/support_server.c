@@ -212,8 +212,10 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
     return append(&reply->headers, &reply->n_headers, bytes, size * n);
 }
 
-/* What is still to be sent of a chunked body. */
+/* What a request needs until it is over: its headers, and what is still to be sent of a chunked
+ * body. */
 struct upload {
+    struct curl_slist *headers;
     const char *bytes;
     size_t n;
 };
@@ -232,8 +234,9 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
 {
     CURL *curl = curl_easy_init();
     char url[1024];
-    struct curl_slist *headers = NULL;
-    cr_assert_not_null(curl);
+    struct upload *upload = calloc(1, sizeof *upload);
+    cr_assert(curl && upload);
+    *upload = (struct upload){.bytes = ask->body, .n = ask->n};
     *reply = (struct reply){.body = strdup(""), .headers = strdup("")};
     (void)snprintf(url, sizeof url, "%s%s", server->url, ask->path);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -246,13 +249,10 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
     if (ask->mime) {
         (void)curl_easy_setopt(curl, CURLOPT_MIMEPOST, ask->mime);
     } else if (ask->chunked) {
-        struct upload *upload = malloc(sizeof *upload);
-        *upload = (struct upload){ask->body, ask->n};
         (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_upload);
         (void)curl_easy_setopt(curl, CURLOPT_READDATA, upload);
-        (void)curl_easy_setopt(curl, CURLOPT_PRIVATE, upload);
-        headers = curl_slist_append(headers, "Transfer-Encoding: chunked");
+        upload->headers = curl_slist_append(upload->headers, "Transfer-Encoding: chunked");
     } else if (ask->body) {
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->body);
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)ask->n);
@@ -260,18 +260,20 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
     if (ask->method)
         (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
     for (size_t i = 0; i < sizeof ask->headers / sizeof *ask->headers && ask->headers[i]; i++)
-        headers = curl_slist_append(headers, ask->headers[i]);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    return curl; /* the list is lost with the process */
+        upload->headers = curl_slist_append(upload->headers, ask->headers[i]);
+    (void)curl_easy_setopt(curl, CURLOPT_PRIVATE, upload);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, upload->headers);
+    return curl;
 }
 
 void ask_finish(CURL *curl, struct reply *reply)
 {
-    void *upload = NULL;
+    struct upload *upload = NULL;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
     (void)curl_easy_getinfo(curl, CURLINFO_PRIVATE, &upload);
-    free(upload);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(upload->headers);
+    free(upload);
     const char *type = reply_header(reply, "Content-Type");
     if (type && strstr(type, "json")) {
         json_error_t err;

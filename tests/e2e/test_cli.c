@@ -28,14 +28,14 @@ static const char *file_of(const json_t *line)
 
 Test(e2e_cli, classify_walks_folders_in_order_and_goes_on_after_a_bad_file)
 {
-    char folder[] = "/tmp/resnetd-test-XXXXXX", command[512], args[256];
+    char folder[] = "/tmp/resnetd-test-XXXXXX", command[8192], args[256], here[4096];
     struct program program;
     cr_assert_not_null(mkdtemp(folder));
     (void)snprintf(
         command, sizeof command,
         "cd %s && mkdir sub && cp %s/%s b.jpg && cp b.jpg sub/photo && echo text > a.jpg "
         "&& : > empty && ln -s b.jpg link",
-        folder, getcwd(NULL, 0), PHOTO);
+        folder, getcwd(here, sizeof here), PHOTO);
     cr_assert_eq(system(command), 0);
     (void)snprintf(args, sizeof args, "classify --json --logits --top-k 2 %s %s/none", folder,
                    folder);
