@@ -49,7 +49,7 @@ if [[ -z $url ]]; then
     [[ -n $url ]] || fail "the server did not start: ${line:-no message}"
     cat <&"$output" >/dev/null & # or its log would fill the pipe
 fi
-curl -fsS --retry 5 --retry-all-errors --retry-delay 1 -o /dev/null "$url/readyz" ||
+curl -fs --retry 5 --retry-all-errors --retry-delay 1 -o /dev/null "$url/readyz" ||
     fail "$url/readyz is not ready"
 
 # "LE COUNT" a line, cumulative.
