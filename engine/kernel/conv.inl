@@ -10,7 +10,7 @@
 SIMD void tile_block(vec (*acc)[BLOCK_VECS], const float *const *in, const float *w, int rows,
                      int depth)
 {
-#pragma GCC unroll 4
+#pragma GCC unroll 16
     for (int i = 0; i < depth; i++) {
         vec wv[BLOCK_VECS];
 #pragma GCC unroll 4
