@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#define CACHE_BYTES ((size_t)16 << 20) /* of the last level, that a step may hope for */
+
 static bool is_stem(const struct graph *graph, int i)
 {
     return i > 0 && graph->nodes[i].inputs[0] == 0;
@@ -34,33 +36,85 @@ static size_t output_size(const struct graph *graph, int i)
     return (size_t)s.c * ((size_t)s.h + 2 * border) * ((size_t)s.w + 2 * border);
 }
 
-/* Lifetimes from the graph, offsets from the planner: one buffer per node's output, then one per
- * step's scratch. */
+/* Bytes of one image that a step reads and writes. */
+static size_t step_traffic(const struct graph *graph, int i)
+{
+    size_t floats = output_size(graph, i);
+    for (int k = 0; k < NODE_MAX_INPUTS; k++)
+        if (graph->nodes[i].inputs[k] != NODE_NONE)
+            floats += output_size(graph, graph->nodes[i].inputs[k]);
+    return floats * sizeof(float);
+}
+
+/* Up to the last step whose maps of a whole batch leave the cache while the weights so far, which
+ * will be read again for every image, stay in it. */
+static int count_single_steps(const struct plan *plan, const struct graph *graph)
+{
+    int n = 0;
+    size_t weights = 0;
+    for (int i = 0; i < graph->n_nodes && plan->max_batch > 1; i++) {
+        weights += plan->steps[i].weights_bytes;
+        if (weights > CACHE_BYTES)
+            break;
+        if (step_traffic(graph, i) * (size_t)plan->max_batch > CACHE_BYTES)
+            n = i + 1;
+    }
+    return n;
+}
+
+/* Lifetimes of the buffers: of each node's output, then of each step's scratch. What the steps that
+ * run image by image leave to the others has room for all images, and is alive from the start,
+ * since those steps begin again for every image. */
+static enum rn_status find_uses(const struct plan *plan, const struct graph *graph,
+                                struct memory_use *uses)
+{
+    const int n = graph->n_nodes;
+    for (int i = 0; i < n; i++) {
+        uses[i].first = uses[i].last = uses[n + i].first = uses[n + i].last = i;
+        for (int k = 0; k < NODE_MAX_INPUTS; k++)
+            if (graph->nodes[i].inputs[k] != NODE_NONE)
+                uses[graph->nodes[i].inputs[k]].last = i;
+    }
+    for (int i = 0; i < n; i++) {
+        const bool single = i < plan->n_single && uses[i].last < plan->n_single;
+        if (i < plan->n_single && !single)
+            uses[i].first = 0;
+        enum rn_status status = size_mul(output_size(graph, i) * sizeof(float),
+                                         single ? 1 : (size_t)plan->max_batch, &uses[i].bytes);
+        if (status != RN_OK)
+            return status;
+        uses[n + i].bytes = plan->steps[i].prepared.scratch_bytes;
+    }
+    return RN_OK;
+}
+
+static struct plan_buffer buffer_of(const struct plan *plan, const struct graph *graph,
+                                    const struct memory_use *uses, int node)
+{
+    if (node == NODE_NONE)
+        return (struct plan_buffer){PLAN_NOTHING, 0};
+    const bool single = uses[node].last < plan->n_single;
+    return (struct plan_buffer){uses[node].offset,
+                                single ? 0 : output_size(graph, node) * sizeof(float)};
+}
+
 static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
 {
     const int n = graph->n_nodes;
     struct memory_use *uses = calloc(2 * (size_t)n, sizeof *uses);
     if (!uses)
         return RN_NO_MEMORY;
-    enum rn_status status = RN_OK;
-    for (int i = 0; i < n && status == RN_OK; i++) {
-        uses[i].first = uses[i].last = uses[n + i].first = uses[n + i].last = i;
-        uses[n + i].bytes = plan->steps[i].prepared.scratch_bytes;
-        status = size_mul(output_size(graph, i), (size_t)plan->max_batch * sizeof(float),
-                          &uses[i].bytes);
-        for (int k = 0; k < NODE_MAX_INPUTS; k++)
-            if (graph->nodes[i].inputs[k] != NODE_NONE)
-                uses[graph->nodes[i].inputs[k]].last = i;
-    }
+    plan->n_single = count_single_steps(plan, graph);
+    enum rn_status status = find_uses(plan, graph, uses);
     if (status == RN_OK)
         status = memory_plan(uses, 2 * n, &plan->arena_bytes);
     for (int i = 0; i < n && status == RN_OK; i++) {
-        const int *inputs = graph->nodes[i].inputs;
         struct plan_step *step = &plan->steps[i];
-        step->in = inputs[0] == NODE_NONE ? PLAN_NOTHING : uses[inputs[0]].offset;
-        step->residual = inputs[1] == NODE_NONE ? PLAN_NOTHING : uses[inputs[1]].offset;
-        step->out = uses[i].offset;
-        step->scratch = step->prepared.scratch_bytes == 0 ? PLAN_NOTHING : uses[n + i].offset;
+        step->in = buffer_of(plan, graph, uses, graph->nodes[i].inputs[0]);
+        step->residual = buffer_of(plan, graph, uses, graph->nodes[i].inputs[1]);
+        step->out = buffer_of(plan, graph, uses, i);
+        step->scratch.offset =
+            step->prepared.scratch_bytes == 0 ? PLAN_NOTHING : uses[n + i].offset;
         if (step->prepared.thread_scratch_bytes > plan->thread_scratch_bytes)
             plan->thread_scratch_bytes = step->prepared.thread_scratch_bytes;
     }
@@ -105,7 +159,10 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
     if (!step->name)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the plan");
     memcpy(step->name, node->name, strlen(node->name) + 1);
-    return node->op->prepare(&spec, &plan->weights, &step->prepared, err);
+    const size_t before = plan->weights.bytes;
+    enum rn_status status = node->op->prepare(&spec, &plan->weights, &step->prepared, err);
+    step->weights_bytes = plan->weights.bytes - before;
+    return status;
 }
 
 enum rn_status plan_compile(const struct graph *graph, const struct plan_options *options,
@@ -159,33 +216,59 @@ size_t plan_arena_bytes(const struct plan *plan, int n_threads)
     return plan->arena_bytes + (size_t)n_threads * plan->thread_scratch_bytes;
 }
 
-static float *at(void *arena, size_t offset)
+static float *at(void *arena, struct plan_buffer buffer, int image)
 {
-    return offset == PLAN_NOTHING ? NULL : (float *)((char *)arena + offset);
+    if (buffer.offset == PLAN_NOTHING)
+        return NULL;
+    return (float *)((char *)arena + buffer.offset + (size_t)image * buffer.image);
+}
+
+/* A run's arguments for its steps. */
+struct run {
+    const struct plan *plan;
+    void *arena;
+    const float *const *images;
+    struct rn_threads *threads;
+    uint64_t *step_ns, now_ns; /* NULL: nobody asked */
+};
+
+/* Steps [from, to) for n images, the first of which is `image`. */
+static void run_steps(struct run *run, int from, int to, int image, int n)
+{
+    const struct plan *plan = run->plan;
+    for (int i = from; i < to; i++) {
+        const struct plan_step *step = &plan->steps[i];
+        const struct op_args args = {
+            .images = run->images + image,
+            .in = at(run->arena, step->in, image),
+            .residual = at(run->arena, step->residual, image),
+            .out = at(run->arena, step->out, image),
+            .n = n,
+            .threads = run->threads,
+            .scratch = at(run->arena, step->scratch, 0),
+            .thread_scratch = (char *)run->arena + plan->arena_bytes,
+            .thread_scratch_bytes = plan->thread_scratch_bytes,
+        };
+        step->prepared.run(step->prepared.data, &args);
+        if (run->step_ns) {
+            const uint64_t end_ns = now_ns();
+            run->step_ns[i] += end_ns - run->now_ns;
+            run->now_ns = end_ns;
+        }
+    }
 }
 
 const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
                       struct rn_threads *threads, uint64_t *step_ns)
 {
     assert(n >= 1 && n <= plan->max_batch);
-    uint64_t start = step_ns ? now_ns() : 0;
-    for (int i = 0; i < plan->n_steps; i++) {
-        const struct plan_step *step = &plan->steps[i];
-        struct op_args args = {.images = images,
-                               .in = at(arena, step->in),
-                               .residual = at(arena, step->residual),
-                               .out = at(arena, step->out),
-                               .n = n,
-                               .threads = threads,
-                               .scratch = at(arena, step->scratch),
-                               .thread_scratch = (char *)arena + plan->arena_bytes,
-                               .thread_scratch_bytes = plan->thread_scratch_bytes};
-        step->prepared.run(step->prepared.data, &args);
-        if (step_ns) {
-            uint64_t end = now_ns();
-            step_ns[i] = end - start;
-            start = end;
-        }
+    struct run run = {plan, arena, images, threads, step_ns, 0};
+    if (step_ns) {
+        memset(step_ns, 0, (size_t)plan->n_steps * sizeof *step_ns);
+        run.now_ns = now_ns();
     }
-    return at(arena, plan->steps[plan->n_steps - 1].out);
+    for (int image = 0; image < n; image++)
+        run_steps(&run, 0, plan->n_single, image, 1);
+    run_steps(&run, plan->n_single, plan->n_steps, 0, n);
+    return at(arena, plan->steps[plan->n_steps - 1].out, 0);
 }

@@ -1,7 +1,10 @@
 /* What a model does, for at most N images: a graph compiled into steps over one arena.
  *
  * A plan is immutable and shared by any number of sessions; the arena memory is the session's.
- * Running is a plain loop over steps: nothing is allocated, nothing depends on the model.
+ * Running is a plain loop over steps: nothing is allocated, nothing depends on the model. The first
+ * steps, whose maps of a whole batch would fall out of the cache, run for one image after the
+ * other; the others, whose weights are large, run for all images at once. Values do not depend on
+ * it.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_PLAN_PLAN_H
@@ -9,19 +12,26 @@
 
 #include "engine/graph/graph.h"
 
+/* Where a step reads or writes. */
+struct plan_buffer {
+    size_t offset; /* bytes from the start of the arena; PLAN_NOTHING where unused */
+    size_t image;  /* bytes from one image to the next, 0 where there is room for one only */
+};
+#define PLAN_NOTHING SIZE_MAX
+
 struct plan_step {
     char *name; /* of the node that it came from */
     struct op_prepared prepared;
-    /* Bytes from the start of the arena; PLAN_NOTHING where unused. */
-    size_t in, residual, out, scratch;
-    uint64_t flops; /* one image */
+    struct plan_buffer in, residual, out, scratch;
+    size_t weights_bytes; /* packed */
+    uint64_t flops;       /* one image */
 };
-#define PLAN_NOTHING SIZE_MAX
 
 struct plan {
     struct arena weights; /* steps, names, packed weights */
     struct plan_step *steps;
     int n_steps, max_batch;
+    int n_single;                /* steps at the beginning that run image by image */
     size_t arena_bytes;          /* what plan_run needs, and */
     size_t thread_scratch_bytes; /* for each thread of the team; aligned to TENSOR_ALIGN */
     const float *zeros; /* read-only mapping as long as the largest feature map of an image */
