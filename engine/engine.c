@@ -161,39 +161,75 @@ static void fill_info(struct rn_model *m, const struct rn_model_options *options
     i->recipe = m->meta.recipe;
 }
 
+/* Everything between the bytes of a file and a model. */
+struct opening {
+    const uint8_t *bytes;
+    size_t n;
+    const char *origin, *folder; /* folder: NULL without */
+    const struct rn_model_options *options;
+    struct rn_model *model;
+    enum rn_status status;
+    struct rn_error *err;
+};
+
+static enum rn_status load(const struct opening *o)
+{
+    struct rn_model *m = o->model;
+    struct weights weights = {0};
+    struct rn_error why = {0};
+    enum rn_status status = safetensors_read(o->bytes, o->n, o->origin, &weights, o->err);
+    if (status == RN_OK) {
+        status = build(m, &weights, o->folder, o->options, &why);
+        if (status != RN_OK)
+            (void)rn_fail(o->err, status, "%.100s: %s", o->origin, why.text);
+    }
+    weights_done(&weights);
+    if (status == RN_OK && o->options->name) {
+        free(m->meta.name);
+        m->meta.name = strdup(o->options->name);
+        status = m->meta.name ? RN_OK : rn_fail(o->err, RN_NO_MEMORY, "out of memory for a name");
+    }
+    if (status == RN_OK && !m->meta.name)
+        status = name_from_path(m, o->origin, o->err);
+    return status;
+}
+
+/* Items 0 and 1: the packing, and the digest of the same bytes beside it. */
+static void open_item(void *context, int item)
+{
+    struct opening *o = context;
+    if (item == 1) {
+        digest(o->bytes, o->n, o->model->digest);
+        return;
+    }
+    unsigned long denormals = cpu_denormals_flush(); /* on whichever thread it is */
+    o->status = load(o);
+    cpu_denormals_restore(denormals);
+}
+
 static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *origin,
                                  const char *folder, const struct rn_model_options *options,
                                  struct rn_model **out, struct rn_error *err)
 {
+    struct rn_threads *team = NULL;
     if (options->max_batch < 1 || options->max_batch > RN_MAX_BATCH)
         return rn_fail(err, RN_BAD_ARGUMENT, "a largest batch of %d: 1 to %d are possible",
                        options->max_batch, RN_MAX_BATCH);
-    struct rn_model *m = calloc(1, sizeof *m);
-    if (!m)
+    struct opening o = {bytes, n, origin, folder, options, calloc(1, sizeof *o.model), RN_OK, err};
+    if (!o.model)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
-    struct weights weights = {0};
-    struct rn_error why = {0};
-    enum rn_status status = safetensors_read(bytes, n, origin, &weights, err);
+    enum rn_status status = rn_threads_new(2, &team, err);
     if (status == RN_OK) {
-        status = build(m, &weights, folder, options, &why);
-        if (status != RN_OK)
-            (void)rn_fail(err, status, "%.100s: %s", origin, why.text);
+        threads_run(team, 2, open_item, &o);
+        rn_threads_free(team);
+        status = o.status;
     }
-    weights_done(&weights);
-    if (status == RN_OK && options->name) {
-        free(m->meta.name);
-        m->meta.name = strdup(options->name);
-        status = m->meta.name ? RN_OK : rn_fail(err, RN_NO_MEMORY, "out of memory for a name");
-    }
-    if (status == RN_OK && !m->meta.name)
-        status = name_from_path(m, origin, err);
     if (status != RN_OK) {
-        rn_model_free(m);
+        rn_model_free(o.model);
         return status;
     }
-    digest(bytes, n, m->digest);
-    fill_info(m, options);
-    *out = m;
+    fill_info(o.model, options);
+    *out = o.model;
     return RN_OK;
 }
 

@@ -124,7 +124,8 @@ struct rn_model_info {
 
 /* Opens a .safetensors file or a folder with model.safetensors (and the hub's config.json and
  * preprocessor_config.json). The file is read whole and checked before use, then packed for this
- * CPU, then dropped. RN_IO, RN_BAD_MODEL, RN_UNSUPPORTED_MODEL, RN_NO_MEMORY, RN_BAD_ARGUMENT. */
+ * CPU, then dropped. RN_IO, RN_BAD_MODEL, RN_UNSUPPORTED_MODEL, RN_NO_MEMORY, RN_NO_THREADS,
+ * RN_BAD_ARGUMENT. */
 RN_MUST_USE enum rn_status rn_model_open(const char *path, const struct rn_model_options *options,
                                          struct rn_model **out, struct rn_error *err);
 

@@ -1,4 +1,4 @@
-/* The bump arena: chunks from aligned_alloc in a list, the newest first. No locking.
+/* The bump arena: chunks in a list, the newest first. No locking.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/arena.h"
@@ -16,27 +16,51 @@
 struct arena_chunk {
     struct arena_chunk *next;
     size_t used, size; /* bytes, this header included */
+    void *mapping;     /* of a large chunk, which begins somewhere inside; NULL: from the heap */
+    size_t mapped;
 };
 
-static size_t align_up(size_t n)
+static size_t align_up(size_t n, size_t to)
 {
-    return (n + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+    return (n + to - 1) / to * to;
+}
+
+/* What spans several huge pages asks for them: packed weights are read from end to end. The kernel
+ * has zeroed them. */
+static struct arena_chunk *map_chunk(size_t size)
+{
+    const size_t mapped = size + HUGE_PAGE;
+    if (mapped < size)
+        return NULL;
+    void *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    struct arena_chunk *chunk =
+        (struct arena_chunk *)((char *)p + align_up((uintptr_t)p, HUGE_PAGE) - (uintptr_t)p);
+    (void)madvise(chunk, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    chunk->mapping = p;
+    chunk->mapped = mapped;
+    return chunk;
 }
 
 static struct arena_chunk *add_chunk(struct arena *arena, size_t n)
 {
-    size_t header = align_up(sizeof(struct arena_chunk));
+    const size_t header = align_up(sizeof(struct arena_chunk), TENSOR_ALIGN);
     /* A large request gets a chunk of its own, so that no more than it needs is touched. */
-    size_t size = header + (n > CHUNK_BYTES / 4 ? n : CHUNK_BYTES);
-    /* What spans several huge pages asks for them: packed weights are read from end to end. */
-    size_t align = size >= 2 * HUGE_PAGE ? HUGE_PAGE : TENSOR_ALIGN;
-    struct arena_chunk *chunk = aligned_alloc(align, (size + align - 1) / align * align);
+    const size_t size = header + (n > CHUNK_BYTES / 4 ? n : CHUNK_BYTES);
+    struct arena_chunk *chunk;
+    if (size >= 2 * HUGE_PAGE) {
+        chunk = map_chunk(size);
+    } else {
+        chunk = aligned_alloc(TENSOR_ALIGN, size);
+        if (chunk)
+            memset(chunk, 0, size);
+    }
     if (!chunk)
         return NULL;
-    if (align == HUGE_PAGE)
-        (void)madvise(chunk, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-    memset(chunk, 0, size);
-    *chunk = (struct arena_chunk){.next = arena->chunks, .used = header, .size = size};
+    chunk->next = arena->chunks;
+    chunk->used = header;
+    chunk->size = size;
     arena->chunks = chunk;
     return chunk;
 }
@@ -45,7 +69,7 @@ void *arena_alloc(struct arena *arena, size_t n)
 {
     if (n > SIZE_MAX / 2)
         return NULL;
-    n = align_up(n);
+    n = align_up(n, TENSOR_ALIGN);
     struct arena_chunk *chunk = arena->chunks;
     if (!chunk || chunk->size - chunk->used < n) {
         chunk = add_chunk(arena, n);
@@ -68,7 +92,10 @@ void arena_done(struct arena *arena)
 {
     while (arena->chunks) {
         struct arena_chunk *next = arena->chunks->next;
-        free(arena->chunks);
+        if (arena->chunks->mapping)
+            (void)munmap(arena->chunks->mapping, arena->chunks->mapped);
+        else
+            free(arena->chunks);
         arena->chunks = next;
     }
     arena->bytes = 0;

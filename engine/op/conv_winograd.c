@@ -243,33 +243,36 @@ static const double g_4[6][3] = {{1.0 / 4, 0, 0},
                                  {1.0 / 24, -1.0 / 12, 1.0 / 6},
                                  {0, 0, 1}};
 
-/* The kernel of one pair of channels. */
-static void transform_kernel(const double (*g)[3], int side, const float *kernel, float *to)
+/* out = a·x + b·y + c·z for a block of output channels. */
+static void combine(const double g[3], const double *x, const double *y, const double *z,
+                    double *out)
 {
-    double half[6][3];
-    for (int i = 0; i < side; i++)
-        for (int x = 0; x < 3; x++)
-            half[i][x] = g[i][0] * (double)kernel[x] + g[i][1] * (double)kernel[3 + x] +
-                         g[i][2] * (double)kernel[6 + x];
-    for (int i = 0; i < side; i++)
-        for (int j = 0; j < side; j++)
-            to[i * side + j] =
-                (float)(half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2]);
+    for (int k = 0; k < CHANNEL_BLOCK; k++)
+        out[k] = g[0] * x[k] + g[1] * y[k] + g[2] * z[k];
 }
 
-static void pack(const struct winograd *w, float *weights)
+/* The kernels from input channel i to output block b, [P][16] in panels of their own. */
+static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
     const struct op_spec *s = &w->spec;
-    for (int o = 0; o < s->out.c; o++)
-        for (int i = 0; i < s->in.c; i++) {
-            float kernel[MAX_PRODUCTS];
-            transform_kernel(w->m == 4 ? g_4 : g_2, w->m + 2,
-                             s->params.weight + ((size_t)o * (size_t)s->in.c + (size_t)i) * 9,
-                             kernel);
-            for (int p = 0; p < w->n_products; p++)
-                weights[panel_at(w, o / CHANNEL_BLOCK, p) +
-                        (size_t)(i * CHANNEL_BLOCK + o % CHANNEL_BLOCK)] = kernel[p];
-        }
+    const double(*g)[3] = w->m == 4 ? g_4 : g_2;
+    const int side = w->m + 2, first = b * CHANNEL_BLOCK;
+    double kernel[9][CHANNEL_BLOCK] = {{0}}, half[6][3][CHANNEL_BLOCK];
+    for (int k = 0; k < CHANNEL_BLOCK && first + k < s->out.c; k++)
+        for (int tap = 0; tap < 9; tap++)
+            kernel[tap][k] =
+                (double)s->params
+                    .weight[((size_t)(first + k) * (size_t)s->in.c + (size_t)i) * 9 + (size_t)tap];
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < 3; x++)
+            combine(g[y], kernel[x], kernel[3 + x], kernel[6 + x], half[y][x]);
+    for (int p = 0; p < w->n_products; p++) {
+        double product[CHANNEL_BLOCK];
+        float *to = weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK;
+        combine(g[p % side], half[p / side][0], half[p / side][1], half[p / side][2], product);
+        for (int k = 0; k < CHANNEL_BLOCK; k++)
+            to[k] = (float)product[k];
+    }
 }
 
 static size_t align_bytes(size_t floats)
@@ -299,7 +302,9 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
                            .out_blocks = (int)out_blocks,
                            .weights = weights,
                            .bias = bias};
-    pack(w, weights);
+    for (int b = 0; b < w->out_blocks; b++)
+        for (int i = 0; i < spec->in.c; i++)
+            pack_channel(w, b, i, weights);
     int n_shared = spec->max_batch * w->tile_rows * w->tile_columns;
     if (n_shared > MAX_SHARED)
         n_shared = MAX_SHARED;
