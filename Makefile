@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race fuzz run-fuzz lint check load \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -106,6 +106,9 @@ race:
 run-race: $(B)/engine_race $(B)/resnetd
 	$(Q)$(B)/engine_race
 	$(Q)tests/race.sh $(B)/resnetd
+## make emulate    the NEON kernels, and the program on a CPU without AVX, under qemu
+emulate: $(B)/resnetd
+	$(Q)tests/emulate.sh $(B)/resnetd
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60); needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz

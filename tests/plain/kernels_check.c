@@ -1,0 +1,115 @@
+/* A plain program for machines that exist as an emulator only: every kernel of a table against the
+ * portable one on random data.
+ *   kernels_check NAME     exit 0 when the table is there and agrees
+ *
+ * SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/kernel/kernel.h"
+#include "tests/support_random.h"
+
+enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 6, VALUES = 64 * 1024 };
+
+static _Alignas(64) float data[VALUES], results[2][VALUES];
+static int n_checks;
+
+/* Every kernel with `rows` rows, results one after the other into `out`; how many floats. */
+static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
+{
+    const float *in[TAPS * KERNEL_MAX_ROWS], *residual[KERNEL_MAX_ROWS], *window[SIDE * SIDE];
+    float *to[KERNEL_MAX_ROWS];
+    size_t n = 0;
+    for (int depth = 3; depth <= B; depth += depth == 3 ? 4 : depth == 7 ? 9 : 1) {
+        for (int i = 0; i < TAPS * rows; i++)
+            in[i] = data + 4096 + i * BLOCKS * B;
+        for (int r = 0; r < rows; r++, n += B) {
+            residual[r] = data + 512 + r * B;
+            to[r] = out + n;
+        }
+        const struct conv_tile tile = {.in = in,
+                                       .in_stride = B,
+                                       .weights = data,
+                                       .bias = data + 128,
+                                       .residual = relu ? residual : NULL,
+                                       .out = to,
+                                       .rows = rows,
+                                       .n_taps = TAPS,
+                                       .n_blocks = depth == B ? BLOCKS : 1,
+                                       .depth = depth,
+                                       .relu = relu,
+                                       .fetch = data,
+                                       .n_fetch = 2};
+        k->conv(&tile);
+    }
+    const struct gemm gemm = {.a = data,
+                              .b = data + 8192,
+                              .c = out + n,
+                              .next = data,
+                              .a_stride = 3 * B,
+                              .c_stride = B,
+                              .rows = rows,
+                              .depth = 2 * B};
+    k->gemm(&gemm);
+    n += (size_t)rows * B;
+    for (int i = 0; i < SIDE * SIDE; i++)
+        window[i] = data + i * B;
+    for (int m = 2; m <= 4; m += 2) {
+        const struct winograd_in tile = {.in = window, .out = out + n, .out_stride = B};
+        const struct winograd_out back = {.in = data + 2048,
+                                          .in_stride = B,
+                                          .bias = data,
+                                          .residual = relu ? data + 3000 / B * B : NULL,
+                                          .out = out + n + SIDE * SIDE * B,
+                                          .row_stride = 4 * B,
+                                          .rows = m,
+                                          .columns = m - 1,
+                                          .relu = relu};
+        (m == 2 ? k->winograd_in_2 : k->winograd_in_4)(&tile);
+        (m == 2 ? k->winograd_out_2 : k->winograd_out_4)(&back);
+        n += (SIDE * SIDE + 16) * B;
+    }
+    k->max(window, rows, out + n);
+    k->mean(data, rows, out + n + B);
+    k->affine(data, data + 64, data + 128, relu, rows, out + n + 2 * B);
+    n += (size_t)(2 + rows) * B;
+    k->add(data, data + 1024, relu, rows, out + n);
+    return n + (size_t)rows * B;
+}
+
+static bool compare(const struct kernels *k, int rows, bool relu)
+{
+    memset(results, 0, sizeof results);
+    const size_t n = run_all(kernels_at(0), rows, relu, results[0]);
+    if (run_all(k, rows, relu, results[1]) != n)
+        return false;
+    for (size_t i = 0; i < n; i++, n_checks++)
+        if (!(fabsf(results[0][i] - results[1][i]) <= 2e-5f * (1 + fabsf(results[0][i])))) {
+            (void)fprintf(stderr, "%s, %d rows: value %zu is %g, portable's %g\n", k->name, rows, i,
+                          (double)results[1][i], (double)results[0][i]);
+            return false;
+        }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    const struct kernels *k = argc > 1 ? kernels_find(argv[1]) : NULL;
+    uint64_t seed = 1;
+    if (!k) {
+        (void)fprintf(stderr, "there are no kernels of that name here\n");
+        return 2;
+    }
+    random_fill(&seed, data, VALUES);
+    const int portable_rows = kernels_at(0)->conv_rows;
+    const int most = k->conv_rows < portable_rows ? k->conv_rows : portable_rows;
+    for (int rows = 1; rows <= most; rows++)
+        for (int relu = 0; relu < 2; relu++)
+            if (!compare(k, rows, relu))
+                return 1;
+    printf("%s: %d values agree with the portable kernels'\n", k->name, n_checks);
+    return 0;
+}
