@@ -8,11 +8,6 @@
  *
  * SPDX-License-Identifier: MIT */
 
-SIMD vec vec_scale(vec a, float s)
-{
-    return vec_mul(a, vec_set1(s));
-}
-
 /* a * s + b */
 SIMD vec vec_axpy(vec a, float s, vec b)
 {
@@ -24,29 +19,32 @@ SIMD void filter_in_4(const vec *d, vec *out, int step)
 {
     vec even = vec_axpy(d[2 * step], -4.0f, d[4 * step]); /* d4 - 4 d2 */
     vec odd = vec_axpy(d[step], -4.0f, d[3 * step]);      /* d3 - 4 d1 */
-    vec even2 = vec_axpy(d[2 * step], -1.0f, d[4 * step]);
-    vec odd2 = vec_scale(vec_axpy(d[step], -1.0f, d[3 * step]), 2.0f);
+    vec even2 = vec_sub(d[4 * step], d[2 * step]);
+    vec odd2 = vec_sub(d[3 * step], d[step]);
+    vec last = vec_axpy(d[3 * step], -5.0f, d[5 * step]);
     out[0] = vec_axpy(d[0], 4.0f, vec_axpy(d[2 * step], -5.0f, d[4 * step]));
+    out[5 * step] = vec_axpy(d[step], 4.0f, last);
     out[step] = vec_add(even, odd);
-    out[2 * step] = vec_axpy(odd, -1.0f, even);
-    out[3 * step] = vec_add(even2, odd2);
-    out[4 * step] = vec_axpy(odd2, -1.0f, even2);
-    out[5 * step] = vec_axpy(d[step], 4.0f, vec_axpy(d[3 * step], -5.0f, d[5 * step]));
+    out[2 * step] = vec_sub(even, odd);
+    out[3 * step] = vec_axpy(odd2, 2.0f, even2);
+    out[4 * step] = vec_axpy(odd2, -2.0f, even2);
 }
 
 SIMD void filter_in_2(const vec *d, vec *out, int step)
 {
-    out[0] = vec_axpy(d[2 * step], -1.0f, d[0]);
-    out[step] = vec_add(d[step], d[2 * step]);
-    out[2 * step] = vec_axpy(d[step], -1.0f, d[2 * step]);
-    out[3 * step] = vec_axpy(d[step], -1.0f, d[3 * step]);
+    vec first = vec_sub(d[0], d[2 * step]), last = vec_sub(d[3 * step], d[step]);
+    vec sum = vec_add(d[step], d[2 * step]), dif = vec_sub(d[2 * step], d[step]);
+    out[0] = first;
+    out[step] = sum;
+    out[2 * step] = dif;
+    out[3 * step] = last;
 }
 
 /* One dimension of Aᵀ m. */
 SIMD void filter_out_4(const vec *m, vec *out, int step)
 {
-    vec sum1 = vec_add(m[step], m[2 * step]), dif1 = vec_axpy(m[2 * step], -1.0f, m[step]);
-    vec sum2 = vec_add(m[3 * step], m[4 * step]), dif2 = vec_axpy(m[4 * step], -1.0f, m[3 * step]);
+    vec sum1 = vec_add(m[step], m[2 * step]), dif1 = vec_sub(m[step], m[2 * step]);
+    vec sum2 = vec_add(m[3 * step], m[4 * step]), dif2 = vec_sub(m[3 * step], m[4 * step]);
     out[0] = vec_add(vec_add(m[0], sum1), sum2);
     out[step] = vec_axpy(dif2, 2.0f, dif1);
     out[2 * step] = vec_axpy(sum2, 4.0f, sum1);
@@ -56,60 +54,92 @@ SIMD void filter_out_4(const vec *m, vec *out, int step)
 SIMD void filter_out_2(const vec *m, vec *out, int step)
 {
     out[0] = vec_add(vec_add(m[0], m[step]), m[2 * step]);
-    out[step] = vec_add(vec_axpy(m[2 * step], -1.0f, m[step]), m[3 * step]);
+    out[step] = vec_add(vec_sub(m[step], m[2 * step]), m[3 * step]);
 }
 
-#define WINOGRAD_IN(m)                                                                             \
-    static void winograd_in_##m(const struct winograd_in *t)                                       \
-    {                                                                                              \
-        enum { SIDE = (m) + 2 };                                                                   \
-        for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {                                      \
-            vec d[SIDE * SIDE], columns[SIDE * SIDE];                                              \
-            for (int x = 0; x < SIDE; x++) {                                                       \
-                for (int y = 0; y < SIDE; y++)                                                     \
-                    d[y * SIDE + x] = vec_load(t->in[y * SIDE + x] + t->in_offset + v);            \
-                filter_in_##m(d + x, columns + x, SIDE);                                           \
-            }                                                                                      \
-            for (int y = 0; y < SIDE; y++) {                                                       \
-                vec row[SIDE];                                                                     \
-                filter_in_##m(columns + y * SIDE, row, 1);                                         \
-                for (int x = 0; x < SIDE; x++)                                                     \
-                    vec_store(t->out + (size_t)(y * SIDE + x) * t->out_stride + v, row[x]);        \
-            }                                                                                      \
-        }                                                                                          \
+/* The two dimensions, fully unrolled: m is a constant where these are called. */
+SIMD void transform_in(const struct winograd_in *t, int m)
+{
+    const int side = m + 2;
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec d[36], columns[36];
+#pragma GCC unroll 6
+        for (int x = 0; x < side; x++) {
+#pragma GCC unroll 6
+            for (int y = 0; y < side; y++)
+                d[y * side + x] = vec_load(t->in[y * side + x] + t->in_offset + v);
+            if (m == 4)
+                filter_in_4(d + x, columns + x, side);
+            else
+                filter_in_2(d + x, columns + x, side);
+        }
+#pragma GCC unroll 6
+        for (int y = 0; y < side; y++) {
+            vec row[6];
+            if (m == 4)
+                filter_in_4(columns + y * side, row, 1);
+            else
+                filter_in_2(columns + y * side, row, 1);
+#pragma GCC unroll 6
+            for (int x = 0; x < side; x++)
+                vec_store(t->out + (size_t)(y * side + x) * t->out_stride + v, row[x]);
+        }
     }
+}
 
-#define WINOGRAD_OUT(m)                                                                            \
-    static void winograd_out_##m(const struct winograd_out *t)                                     \
-    {                                                                                              \
-        enum { SIDE = (m) + 2 };                                                                   \
-        for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {                                      \
-            vec p[SIDE * SIDE], columns[(m) * SIDE], bias = vec_load(t->bias + v);                 \
-            for (int x = 0; x < SIDE; x++) {                                                       \
-                for (int y = 0; y < SIDE; y++)                                                     \
-                    p[y * SIDE + x] = vec_load(t->in + (size_t)(y * SIDE + x) * t->in_stride + v); \
-                filter_out_##m(p + x, columns + x, SIDE);                                          \
-            }                                                                                      \
-            for (int y = 0; y < t->rows; y++) {                                                    \
-                vec row[m];                                                                        \
-                filter_out_##m(columns + y * SIDE, row, 1);                                        \
-                for (int x = 0; x < t->columns; x++) {                                             \
-                    size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);       \
-                    vec value = vec_add(row[x], bias);                                             \
-                    if (t->residual)                                                               \
-                        value = vec_add(value, vec_load(t->residual + at));                        \
-                    if (t->relu)                                                                   \
-                        value = vec_max(value, vec_set1(0.0f));                                    \
-                    vec_store(t->out + at, value);                                                 \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
+SIMD void transform_out(const struct winograd_out *t, int m)
+{
+    const int side = m + 2;
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec p[36], columns[24], bias = vec_load(t->bias + v);
+#pragma GCC unroll 6
+        for (int x = 0; x < side; x++) {
+#pragma GCC unroll 6
+            for (int y = 0; y < side; y++)
+                p[y * side + x] = vec_load(t->in + (size_t)(y * side + x) * t->in_stride + v);
+            if (m == 4)
+                filter_out_4(p + x, columns + x, side);
+            else
+                filter_out_2(p + x, columns + x, side);
+        }
+        for (int y = 0; y < m && y < t->rows; y++) {
+            vec row[4];
+            if (m == 4)
+                filter_out_4(columns + y * side, row, 1);
+            else
+                filter_out_2(columns + y * side, row, 1);
+            for (int x = 0; x < m && x < t->columns; x++) {
+                size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
+                vec value = vec_add(row[x], bias);
+                if (t->residual)
+                    value = vec_add(value, vec_load(t->residual + at));
+                if (t->relu)
+                    value = vec_max(value, vec_set1(0.0f));
+                vec_store(t->out + at, value);
+            }
+        }
     }
+}
 
-WINOGRAD_IN(2)
-WINOGRAD_IN(4)
-WINOGRAD_OUT(2)
-WINOGRAD_OUT(4)
+static void winograd_in_2(const struct winograd_in *t)
+{
+    transform_in(t, 2);
+}
+
+static void winograd_in_4(const struct winograd_in *t)
+{
+    transform_in(t, 4);
+}
+
+static void winograd_out_2(const struct winograd_out *t)
+{
+    transform_out(t, 2);
+}
+
+static void winograd_out_4(const struct winograd_out *t)
+{
+    transform_out(t, 4);
+}
 
 /* `rows` rows of the product: c[r] = Σ_i a[r][i] * b[i]. */
 SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows, bool fetch)

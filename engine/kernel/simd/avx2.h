@@ -31,6 +31,11 @@ SIMD vec vec_add(vec a, vec b)
     return _mm256_add_ps(a, b);
 }
 
+SIMD vec vec_sub(vec a, vec b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
 SIMD vec vec_mul(vec a, vec b)
 {
     return _mm256_mul_ps(a, b);

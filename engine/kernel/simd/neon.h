@@ -31,6 +31,11 @@ SIMD vec vec_add(vec a, vec b)
     return vaddq_f32(a, b);
 }
 
+SIMD vec vec_sub(vec a, vec b)
+{
+    return vsubq_f32(a, b);
+}
+
 SIMD vec vec_mul(vec a, vec b)
 {
     return vmulq_f32(a, b);

@@ -30,6 +30,11 @@ SIMD vec vec_add(vec a, vec b)
     return a + b;
 }
 
+SIMD vec vec_sub(vec a, vec b)
+{
+    return a - b;
+}
+
 SIMD vec vec_mul(vec a, vec b)
 {
     return a * b;
