@@ -128,9 +128,9 @@ check: lint
 ## make load       16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
 load: $(B)/resnetd
 	$(Q)BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
-## make bench      layers and nets: time, GFLOP/s, share of this machine's peak; BENCH_ARGS="--json"
+## make bench      ResNet-18, -34, -50 beside ONNX Runtime; BENCH_ARGS="resnet18", ROUNDS, BATCHES
 bench: $(B)/resnetd
-	$(Q)$(B)/resnetd bench $(BENCH_ARGS)
+	$(Q)tests/bench/run.sh $(B)/resnetd $(BENCH_ARGS)
 ## make format     clang-format over all sources
 format:
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i

@@ -313,10 +313,17 @@ enum rn_status rn_session_new(const struct rn_model *model, struct rn_threads *t
         rn_session_free(s);
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a session of %zu bytes", bytes);
     }
-    for (int i = 0; i < plan->n_steps; i++)
-        s->steps[i] = (struct rn_step){.name = plan->steps[i].name,
-                                       .algorithm = plan->steps[i].prepared.algorithm,
-                                       .flops = plan->steps[i].flops};
+    for (int i = 0; i < plan->n_steps; i++) {
+        const struct plan_step *step = &plan->steps[i];
+        s->steps[i] = (struct rn_step){
+            .name = step->name,
+            .algorithm = step->prepared.algorithm,
+            .flops = step->flops,
+            .work = step->prepared.work > 0 ? step->prepared.work : step->flops,
+            .weights_bytes = step->weights_bytes,
+            .map_bytes = step->map_bytes,
+        };
+    }
     *out = s;
     return RN_OK;
 }

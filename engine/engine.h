@@ -181,7 +181,10 @@ void rn_session_run(struct rn_session *session, const float *const *inputs, int 
 /* A step of the compiled plan and how long it took in the last run. */
 struct rn_step {
     const char *name, *algorithm; /* "layer1.0.conv1", "direct" */
-    uint64_t flops;               /* one image */
+    uint64_t flops;               /* of the layer's definition, one image */
+    uint64_t work;                /* of the algorithm: less with Winograd's */
+    uint64_t weights_bytes;       /* packed, read once in a run or once per image */
+    uint64_t map_bytes;           /* feature maps read and written, one image */
     uint64_t ns;                  /* last run, whole batch */
 };
 /* Borrowed from the session, valid until its next run; *n = number of steps. Steps are only
@@ -200,9 +203,10 @@ void rn_top_k(const float *scores, int classes, int k, int *top);
 
 /* What this machine can do, measured now in about `seconds` on all of the team's threads:
  * multiply+adds of a cache-resident convolution tile of the named kernel table (NULL: the best),
- * and memory read bandwidth. RN_BAD_ARGUMENT, RN_NO_MEMORY. */
+ * memory read bandwidth, and what a fork and join of the team costs.
+ * RN_BAD_ARGUMENT, RN_NO_MEMORY. */
 struct rn_machine {
-    double peak_gflops, bandwidth_gbs;
+    double peak_gflops, bandwidth_gbs, fork_join_us;
 };
 RN_MUST_USE enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu,
                                               double seconds, struct rn_machine *out,

@@ -14,6 +14,7 @@
 
 #define TILE_BLOCKS 16                /* K = 256: 16 KiB of weights */
 #define READ_BYTES ((size_t)64 << 20) /* of each thread; beyond any last-level cache's share */
+#define FORK_JOINS 1001
 #define TILE_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
 
 struct measure {
@@ -88,6 +89,23 @@ static void measure_read(void *context, int thread)
     m->rates[thread] = sum == 0 ? best : 0;
 }
 
+/* The median of many, since a neighbour on the core makes single ones long. */
+static double measure_fork_join_us(struct rn_threads *threads)
+{
+    double us[FORK_JOINS];
+    for (int i = 0; i < FORK_JOINS; i++) {
+        double start = now();
+        threads_meet(threads);
+        us[i] = 1e6 * (now() - start);
+        for (int k = i; k > 0 && us[k - 1] > us[k]; k--) {
+            double smaller = us[k];
+            us[k] = us[k - 1];
+            us[k - 1] = smaller;
+        }
+    }
+    return us[FORK_JOINS / 2];
+}
+
 static double total(const double *rates, int n)
 {
     double sum = 0;
@@ -118,6 +136,7 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
         out->peak_gflops = total(m.rates, n) / 1e9;
         threads_run(threads, n, measure_read, &m);
         out->bandwidth_gbs = total(m.rates, n) / 1e9;
+        out->fork_join_us = measure_fork_join_us(threads);
     } else {
         status = rn_fail(err, RN_NO_MEMORY, "out of memory for measuring the machine");
     }

@@ -33,6 +33,7 @@ struct rn_threads {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_int n_started; /* workers */
+    atomic_int n_met;     /* in threads_meet */
     int n;                /* threads in all, the caller of a run included */
     pthread_t workers[];
 };
@@ -129,6 +130,25 @@ void threads_run(struct rn_threads *t, int n_items, threads_fn fn, void *context
         int left = n_items - first;
         run_round(t, first, left < ROUND_ITEMS ? left : ROUND_ITEMS);
     }
+}
+
+static void meet(void *context, int item)
+{
+    struct rn_threads *t = context;
+    (void)item;
+    atomic_fetch_add(&t->n_met, 1);
+    for (int i = 0; atomic_load(&t->n_met) < t->n; i++) {
+        if (i < SPINS)
+            cpu_relax();
+        else
+            (void)sched_yield();
+    }
+}
+
+void threads_meet(struct rn_threads *t)
+{
+    atomic_store(&t->n_met, 0);
+    threads_run(t, t->n, meet, t);
 }
 
 void rn_threads_free(struct rn_threads *t)

@@ -17,6 +17,11 @@ typedef void (*threads_fn)(void *context, int item);
  * which is not defined. */
 void threads_run(struct rn_threads *threads, int n_items, threads_fn fn, void *context);
 
+/* Has every thread of the team take part in a run that does nothing: a fork and a join, to be
+ * timed.
+ */
+void threads_meet(struct rn_threads *threads);
+
 /* Inside an item: which of the team's threads runs it, 0 … n-1, 0 being the caller of the run. */
 int threads_self(void);
 

@@ -313,6 +313,8 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
     *out = (struct op_prepared){
         .data = w,
         .run = run,
+        .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
+                (uint64_t)spec->in.c * (uint64_t)spec->out.c,
         .algorithm = m == 4 ? "winograd4" : "winograd2",
         .scratch_bytes = align_bytes(values_size(w, n_shared)),
         .thread_scratch_bytes =

@@ -70,6 +70,7 @@ struct op_prepared {
     void (*run)(const void *data, const struct op_args *args);
     const char *algorithm;                      /* shown by bench */
     size_t scratch_bytes, thread_scratch_bytes; /* what a run wants; multiples of TENSOR_ALIGN */
+    uint64_t work; /* multiply + add = 2 of the algorithm, one image; 0: those of the definition */
 };
 
 struct op {

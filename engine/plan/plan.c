@@ -110,6 +110,7 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
         status = memory_plan(uses, 2 * n, &plan->arena_bytes);
     for (int i = 0; i < n && status == RN_OK; i++) {
         struct plan_step *step = &plan->steps[i];
+        step->map_bytes = step_traffic(graph, i);
         step->in = buffer_of(plan, graph, uses, graph->nodes[i].inputs[0]);
         step->residual = buffer_of(plan, graph, uses, graph->nodes[i].inputs[1]);
         step->out = buffer_of(plan, graph, uses, i);

@@ -24,6 +24,7 @@ struct plan_step {
     struct op_prepared prepared;
     struct plan_buffer in, residual, out, scratch;
     size_t weights_bytes; /* packed */
+    size_t map_bytes;     /* read and written, one image */
     uint64_t flops;       /* one image */
 };
 

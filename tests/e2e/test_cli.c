@@ -151,8 +151,35 @@ Test(e2e_cli, bench_reports_every_batch_size_and_team)
         cr_assert_eq(json_integer_value(json_object_get(run, "threads")), i % 2 == 0 ? 1 : 2);
         cr_assert_geq(json_number_value(json_object_get(run, "median_ms")),
                       json_number_value(json_object_get(run, "min_ms")));
-        cr_assert_gt(json_array_size(json_object_get(run, "layers")), 20);
+        const json_t *layers = json_object_get(run, "layers");
+        cr_assert_gt(json_array_size(layers), 20);
+        const json_t *layer = json_array_get(layers, 3);
+        cr_assert(json_is_string(json_object_get(layer, "algorithm")));
+        cr_assert_gt(json_integer_value(json_object_get(layer, "bytes")), 0);
     }
     json_decref(root);
+    program_done(&program);
+}
+
+Test(e2e_cli, bench_draws_a_roofline)
+{
+    char path[64], args[128];
+    struct program program;
+    size_t n, n_dots = 0;
+    (void)snprintf(path, sizeof path, "/tmp/resnetd-test-%d.svg", (int)getpid());
+    (void)snprintf(args, sizeof args, "bench --seconds 0.01 --batch 1 --layers --svg %s", path);
+    cr_assert_eq(program_run(&program, args), 0, "%s", program.stderr_text);
+    cr_assert(strstr(program.stdout_text, "layer1.0.conv1"), "%s", program.stdout_text);
+    program_done(&program);
+    char *svg = read_file(path, &n);
+    cr_assert_eq(strncmp(svg, "<svg ", 5), 0);
+    for (const char *at = svg; (at = strstr(at, "<circle")); at++)
+        n_dots++;
+    cr_assert_eq(n_dots, 20 + 4, "a dot for each convolution and the classifier, and the legend");
+    free(svg);
+    cr_assert_eq(unlink(path), 0);
+    (void)snprintf(args, sizeof args, "bench --seconds 0.01 --svg /nonexistent/x.svg");
+    cr_assert_eq(program_run(&program, args), 1);
+    cr_assert(strstr(program.stderr_text, "/nonexistent/x.svg"), "%s", program.stderr_text);
     program_done(&program);
 }
