@@ -39,17 +39,18 @@ static void measure_tile(void *context, int thread)
     size_t share = TILE_FLOATS + 2 * (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK;
     float *weights = m->tile + (size_t)thread * share;
     const float *in[KERNEL_MAX_ROWS];
-    float *out[KERNEL_MAX_ROWS];
+    size_t offsets[KERNEL_MAX_ROWS];
     for (int r = 0; r < rows; r++) {
         in[r] = weights + TILE_FLOATS + (size_t)r * TILE_BLOCKS * CHANNEL_BLOCK;
-        out[r] = weights + TILE_FLOATS +
-                 ((size_t)KERNEL_MAX_ROWS * TILE_BLOCKS + (size_t)r) * CHANNEL_BLOCK;
+        offsets[r] = (size_t)r * CHANNEL_BLOCK;
     }
     struct conv_tile tile = {.in = in,
                              .in_stride = CHANNEL_BLOCK,
                              .weights = weights,
                              .bias = weights,
-                             .out = out,
+                             .out = weights + TILE_FLOATS +
+                                    (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK,
+                             .at = offsets,
                              .rows = rows,
                              .n_taps = 1,
                              .n_blocks = TILE_BLOCKS,

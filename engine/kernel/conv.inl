@@ -35,10 +35,10 @@ SIMD void tile_store(const vec (*acc)[BLOCK_VECS], const struct conv_tile *t, in
         for (int v = 0; v < BLOCK_VECS; v++) {
             vec y = acc[r][v];
             if (t->residual)
-                y = vec_add(y, vec_load(t->residual[r] + v * VEC_FLOATS));
+                y = vec_add(y, vec_load(t->residual + t->at[r] + v * VEC_FLOATS));
             if (t->relu)
                 y = vec_max(y, vec_set1(0.0f));
-            vec_store(t->out[r] + v * VEC_FLOATS, y);
+            vec_store(t->out + t->at[r] + v * VEC_FLOATS, y);
         }
     }
 }

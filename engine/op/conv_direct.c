@@ -202,15 +202,15 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
     const size_t plane = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
-    const float *residual[KERNEL_MAX_ROWS];
-    float *out[KERNEL_MAX_ROWS];
+    const size_t block_at = (size_t)block * plane;
     struct conv_tile tile = {.in = item->in,
                              .in_offset = c->in_offset[block],
                              .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
                              .weights = c->weights + (size_t)block * c->panel,
                              .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
-                             .residual = run->args->residual ? residual : NULL,
-                             .out = out,
+                             .residual =
+                                 run->args->residual ? run->args->residual + block_at : NULL,
+                             .out = run->args->out + block_at,
                              .n_taps = c->n_taps,
                              .n_blocks = c->n_blocks,
                              .depth = c->depth,
@@ -219,12 +219,7 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
                              .n_fetch = (c->depth + item->n_tiles - 1) / item->n_tiles};
     for (int i = 0; i < item->n_tiles; i++) {
         tile.rows = item->first[i + 1] - item->first[i];
-        for (int r = 0; r < tile.rows; r++) {
-            const size_t at = item->out_at[item->first[i] + r] + (size_t)block * plane;
-            out[r] = run->args->out + at;
-            if (run->args->residual)
-                residual[r] = run->args->residual + at;
-        }
+        tile.at = item->out_at + item->first[i];
         s->kernels->conv(&tile);
         tile.in += tile.rows * c->n_taps;
         tile.fetch += c->n_taps * c->n_blocks * tile.n_fetch * CHANNEL_BLOCK;

@@ -42,20 +42,21 @@ static void run_item(void *context, int block)
     size_t in_size = (size_t)l->in_blocks * CHANNEL_BLOCK;
     size_t out_size = (size_t)l->out_blocks * CHANNEL_BLOCK;
     const float *in[KERNEL_MAX_ROWS];
-    float *out[KERNEL_MAX_ROWS];
+    size_t at[KERNEL_MAX_ROWS];
     for (int from = 0; from < run->args->n; from += l->kernels->conv_rows) {
         int rows = run->args->n - from;
         if (rows > l->kernels->conv_rows)
             rows = l->kernels->conv_rows;
         for (int r = 0; r < rows; r++) {
             in[r] = run->args->in + (size_t)(from + r) * in_size;
-            out[r] = run->args->out + (size_t)(from + r) * out_size + (size_t)block * CHANNEL_BLOCK;
+            at[r] = (size_t)(from + r) * out_size;
         }
         struct conv_tile tile = {.in = in,
                                  .in_stride = CHANNEL_BLOCK,
                                  .weights = l->weights + (size_t)block * in_size * CHANNEL_BLOCK,
                                  .bias = l->bias + (size_t)block * CHANNEL_BLOCK,
-                                 .out = out,
+                                 .out = run->args->out + (size_t)block * CHANNEL_BLOCK,
+                                 .at = at,
                                  .rows = rows,
                                  .n_taps = 1,
                                  .n_blocks = l->in_blocks,

@@ -20,22 +20,21 @@ static int n_checks;
 /* Every kernel with `rows` rows, results one after the other into `out`; how many floats. */
 static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
 {
-    const float *in[TAPS * KERNEL_MAX_ROWS], *residual[KERNEL_MAX_ROWS], *window[SIDE * SIDE];
-    float *to[KERNEL_MAX_ROWS];
+    const float *in[TAPS * KERNEL_MAX_ROWS], *window[SIDE * SIDE];
+    size_t at[KERNEL_MAX_ROWS];
     size_t n = 0;
     for (int depth = 3; depth <= B; depth += depth == 3 ? 4 : depth == 7 ? 9 : 1) {
         for (int i = 0; i < TAPS * rows; i++)
             in[i] = data + 4096 + i * BLOCKS * B;
-        for (int r = 0; r < rows; r++, n += B) {
-            residual[r] = data + 512 + r * B;
-            to[r] = out + n;
-        }
+        for (int r = 0; r < rows; r++)
+            at[r] = (size_t)r * B;
         const struct conv_tile tile = {.in = in,
                                        .in_stride = B,
                                        .weights = data,
                                        .bias = data + 128,
-                                       .residual = relu ? residual : NULL,
-                                       .out = to,
+                                       .residual = relu ? data + 512 : NULL,
+                                       .out = out + n,
+                                       .at = at,
                                        .rows = rows,
                                        .n_taps = TAPS,
                                        .n_blocks = depth == B ? BLOCKS : 1,
@@ -44,6 +43,7 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                                        .fetch = data,
                                        .n_fetch = 2};
         k->conv(&tile);
+        n += (size_t)rows * B;
     }
     const struct gemm gemm = {.a = data,
                               .b = data + 8192,

@@ -19,8 +19,8 @@ struct tile_data {
     _Alignas(64) float in[KERNEL_MAX_ROWS * MAX_TAPS][MAX_BLOCKS * STRIDE + 8];
     _Alignas(64) float weights[MAX_TAPS * MAX_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK];
     _Alignas(64) float bias[CHANNEL_BLOCK];
-    _Alignas(64) float residual[KERNEL_MAX_ROWS][CHANNEL_BLOCK];
-    _Alignas(64) float out[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK]; /* canary, result, canary */
+    _Alignas(64) float residual[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK]; /* like out */
+    _Alignas(64) float out[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK];      /* canary, result, canary */
 };
 
 static struct tile_data data;
@@ -49,24 +49,22 @@ static double expected(const struct conv_tile *t, int row, int k, double *magnit
                 *magnitude += fabs(product);
             }
     if (t->residual)
-        sum += (double)t->residual[row][k];
+        sum += (double)t->residual[t->at[row] + (size_t)k];
     return t->relu && sum < 0 ? 0 : sum;
 }
 
 static void check_tile(const struct kernels *kernels, int rows, int n_taps, int n_blocks, int depth,
                        bool residual, bool relu)
 {
-    const float *in[KERNEL_MAX_ROWS * MAX_TAPS], *residuals[KERNEL_MAX_ROWS];
-    float *out[KERNEL_MAX_ROWS];
+    const float *in[KERNEL_MAX_ROWS * MAX_TAPS];
+    size_t at[KERNEL_MAX_ROWS];
     /* The planar stem reads at any float; blocks are aligned. */
     int shift = depth == CHANNEL_BLOCK ? 0 : 3;
     for (int tap = 0; tap < n_taps; tap++)
         for (int r = 0; r < rows; r++)
             in[tap * rows + r] = data.in[tap * KERNEL_MAX_ROWS + r] + shift;
-    for (int r = 0; r < rows; r++) {
-        residuals[r] = data.residual[r];
-        out[r] = data.out[r] + CHANNEL_BLOCK;
-    }
+    for (int r = 0; r < rows; r++)
+        at[r] = (size_t)r * 3 * CHANNEL_BLOCK;
     memset(data.out, 0xA5, sizeof data.out);
     struct conv_tile tile = {.in = in,
                              .in_offset =
@@ -74,8 +72,9 @@ static void check_tile(const struct kernels *kernels, int rows, int n_taps, int 
                              .in_stride = STRIDE,
                              .weights = data.weights,
                              .bias = data.bias,
-                             .residual = residual ? residuals : NULL,
-                             .out = out,
+                             .residual = residual ? data.residual[0] + CHANNEL_BLOCK : NULL,
+                             .out = data.out[0] + CHANNEL_BLOCK,
+                             .at = at,
                              .rows = rows,
                              .n_taps = n_taps,
                              .n_blocks = n_blocks,
