@@ -107,7 +107,7 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
         status = keep_layers(m, &graph, err);
     if (status == RN_OK) {
         graph_optimize(&graph);
-        const struct plan_options how = {options->max_batch, kernels, options->direct};
+        const struct plan_options how = {options->max_batch, kernels, options->direct, true};
         status = plan_compile(&graph, &how, &m->plan, err);
     }
     graph_done(&graph);

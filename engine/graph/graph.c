@@ -8,13 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void node_done(struct node *node)
+void node_drop_weights(struct node *node)
 {
-    free(node->name);
     free(node->weight);
     free(node->bias);
     free(node->mean);
     free(node->var);
+    node->weight = node->bias = node->mean = node->var = NULL;
+}
+
+void node_done(struct node *node)
+{
+    free(node->name);
+    node_drop_weights(node);
 }
 
 void graph_done(struct graph *graph)

@@ -35,6 +35,9 @@ struct graph {
 /* `graph` starts as {0}. */
 void graph_done(struct graph *graph);
 
+/* Frees a node's weights; its shape and counts stay. */
+void node_drop_weights(struct node *node);
+
 /* Frees what a node owns. */
 void node_done(struct node *node);
 

@@ -166,7 +166,7 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
     return status;
 }
 
-enum rn_status plan_compile(const struct graph *graph, const struct plan_options *options,
+enum rn_status plan_compile(struct graph *graph, const struct plan_options *options,
                             struct plan **out, struct rn_error *err)
 {
     assert(graph->n_nodes > 1 && graph->nodes[0].op == &op_input);
@@ -179,8 +179,11 @@ enum rn_status plan_compile(const struct graph *graph, const struct plan_options
     enum rn_status status = plan->steps ? map_zeros(plan, graph) : RN_NO_MEMORY;
     if (status != RN_OK)
         (void)rn_fail(err, status, "out of memory for the plan");
-    for (int i = 0; i < graph->n_nodes && status == RN_OK; i++)
+    for (int i = 0; i < graph->n_nodes && status == RN_OK; i++) {
         status = prepare_step(plan, graph, i, options, err);
+        if (options->drop_weights)
+            node_drop_weights(&graph->nodes[i]);
+    }
     if (status == RN_OK) {
         status = plan_memory(plan, graph);
         if (status != RN_OK)

@@ -42,12 +42,13 @@ struct plan {
 struct plan_options {
     int max_batch;
     const struct kernels *kernels;
-    bool direct; /* no Winograd */
+    bool direct;       /* no Winograd */
+    bool drop_weights; /* frees the graph's weights as they are packed, so that not both are held */
 };
 
 /* Prepares every node of an inferred graph. The graph's first node is its input, read by one
  * convolution. RN_NO_MEMORY, RN_UNSUPPORTED_MODEL. */
-enum rn_status plan_compile(const struct graph *graph, const struct plan_options *options,
+enum rn_status plan_compile(struct graph *graph, const struct plan_options *options,
                             struct plan **out, struct rn_error *err)
     __attribute__((warn_unused_result));
 void plan_free(struct plan *plan);

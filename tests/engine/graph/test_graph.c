@@ -41,13 +41,14 @@ static void make_conv_bn(struct graph *g, uint64_t *seed)
 }
 
 /* Runs a graph on one image; out is blocked. */
-static void run(const struct graph *g, const float *image, float *out)
+static void run(struct graph *g, const float *image, float *out)
 {
     struct plan *plan;
     struct rn_threads *threads;
     struct rn_error err;
-    cr_assert_eq(plan_compile(g, &(struct plan_options){1, kernels_find(NULL), true}, &plan, &err),
-                 RN_OK, "%s", err.text);
+    cr_assert_eq(
+        plan_compile(g, &(struct plan_options){1, kernels_find(NULL), true, false}, &plan, &err),
+        RN_OK, "%s", err.text);
     cr_assert_eq(rn_threads_new(1, &threads, &err), RN_OK);
     void *arena = aligned_alloc(TENSOR_ALIGN, plan->arena_bytes);
     const float *result = plan_run(plan, arena, &image, 1, threads, NULL);
