@@ -54,10 +54,11 @@ SIMD void tile(const struct conv_tile *t, int rows, int depth)
 
     const float *w = t->weights, *fetch = t->fetch;
     for (int tap = 0; tap < t->n_taps; tap++) {
-        const float *in[CONV_ROWS];
+        const float *const *first = t->tap_offset ? t->in : t->in + tap * rows, *in[CONV_ROWS];
+        const size_t offset = t->tap_offset ? t->tap_offset[tap] : t->in_offset;
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
-            in[r] = t->in[tap * rows + r] + t->in_offset;
+            in[r] = first[r] + offset;
         for (int b = 0; b < t->n_blocks; b++) {
             for (int line = 0; line < t->n_fetch; line++, fetch += CHANNEL_BLOCK)
                 __builtin_prefetch(fetch, 0, 2);

@@ -25,16 +25,18 @@
  * summed in that order, starting from the bias. A fully connected layer is the case of one tap, an
  * image a row. */
 struct conv_tile {
-    const float *const *in; /* [n_taps][rows]: first channel of each position under each tap;
-                               unaligned where depth is not CHANNEL_BLOCK */
-    size_t in_offset;       /* floats added to every pointer of `in`: a group's first block */
-    size_t in_stride;       /* floats from one channel block of the input to the next */
-    const float *weights;   /* [n_taps][n_blocks][depth][16] */
-    const float *bias;      /* [16] */
-    const float *residual;  /* like out, or NULL */
-    float *out;             /* position r at out + at[r] */
-    const size_t *at;       /* [rows] */
-    int rows;               /* 1 … conv_rows */
+    const float *const *in;   /* [n_taps][rows]: first channel of each position under each tap;
+                                 unaligned where depth is not CHANNEL_BLOCK */
+    const size_t *tap_offset; /* [n_taps]: floats from a position's pointer to each tap; then
+                                 `in` is [rows] only; NULL: it has a pointer for each tap */
+    size_t in_offset;         /* floats added to every pointer of `in`: a group's first block */
+    size_t in_stride;         /* floats from one channel block of the input to the next */
+    const float *weights;     /* [n_taps][n_blocks][depth][16] */
+    const float *bias;        /* [16] */
+    const float *residual;    /* like out, or NULL */
+    float *out;               /* position r at out + at[r] */
+    const size_t *at;         /* [rows] */
+    int rows;                 /* 1 … conv_rows */
     int n_taps, n_blocks;
     int depth; /* channels read per block: 16, or the kernel's width for the planar stem */
     bool relu;

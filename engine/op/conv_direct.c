@@ -28,6 +28,8 @@
 struct conv {
     struct op_spec spec;
     int n_taps, n_blocks, depth; /* of a tile */
+    int n_pointers;              /* of a position: one, or one for each tap */
+    const size_t *tap_offset;    /* [n_taps] from the one pointer, else NULL */
     int out_blocks;
     size_t panel;                      /* floats of packed weights per output block */
     const float *weights, *bias;       /* packed: [out_blocks][panel], [out_blocks][16] */
@@ -87,12 +89,29 @@ static int blocks_needed(const struct op_spec *s, int ob, int *n)
     return first;
 }
 
+/* Geometry of the planar stem: a tap is a row of the window in a channel. False: out of memory. */
+static bool plan_planar(struct conv *c, struct arena *arena)
+{
+    const struct op_spec *s = &c->spec;
+    assert(s->attrs.groups == 1 && s->attrs.pad == s->in_border);
+    const size_t w = (size_t)(s->in.w + 2 * s->in_border);
+    const size_t plane = w * (size_t)(s->in.h + 2 * s->in_border);
+    c->n_taps = s->in.c * s->attrs.kernel;
+    c->n_blocks = c->n_pointers = 1;
+    c->depth = s->attrs.kernel;
+    size_t *offset = arena_array(arena, (size_t)c->n_taps, sizeof *offset);
+    for (int tap = 0; offset && tap < c->n_taps; tap++)
+        offset[tap] = (size_t)(tap / s->attrs.kernel) * plane + (size_t)(tap % s->attrs.kernel) * w;
+    c->tap_offset = offset;
+    return offset != NULL;
+}
+
 /* Geometry over blocked input: how many blocks a tile reads, and from where for each output block.
  */
 static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
 {
     const struct op_spec *s = &c->spec;
-    c->n_taps = s->attrs.kernel * s->attrs.kernel;
+    c->n_taps = c->n_pointers = s->attrs.kernel * s->attrs.kernel;
     c->depth = CHANNEL_BLOCK;
     c->n_blocks = 1;
     for (int ob = 0; ob < c->out_blocks; ob++) {
@@ -123,20 +142,15 @@ struct item {
     size_t out_at[MAX_ITEM_POSITIONS]; /* floats to the position in output block 0 */
 };
 
-/* in[tap * rows] for one position of the planar stem. */
-static void point_planar(const struct conv *c, const float *image, int y, int x, int rows,
-                         const float **in)
+/* Where the window of one position of the planar stem begins. */
+static const float *window_planar(const struct conv *c, const float *image, int y, int x)
 {
     const struct op_spec *s = &c->spec;
-    int k = s->attrs.kernel, border = s->in_border;
-    size_t w = (size_t)(s->in.w + 2 * border), plane = w * (size_t)(s->in.h + 2 * border);
-    const float *corner = image + (size_t)(y * s->attrs.stride) * w + (size_t)(x * s->attrs.stride);
-    for (int ch = 0; ch < s->in.c; ch++)
-        for (int ky = 0; ky < k; ky++)
-            in[(ch * k + ky) * rows] = corner + (size_t)ch * plane + (size_t)ky * w;
+    const size_t w = (size_t)(s->in.w + 2 * s->in_border);
+    return image + (size_t)(y * s->attrs.stride) * w + (size_t)(x * s->attrs.stride);
 }
 
-/* The same over blocked input; taps outside the map read zeros. */
+/* in[tap * rows] for one position over blocked input; taps outside the map read zeros. */
 static void point_blocked(const struct conv *c, const float *image, int y, int x, int rows,
                           const float **in)
 {
@@ -177,7 +191,7 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
         for (int r = 0; r < rows; r++, p++) {
             const float *map = run->args->in + (size_t)image * input_size(s);
             if (s->in_border >= 0)
-                point_planar(c, map, y, x, rows, in + r);
+                in[r] = window_planar(c, map, y, x);
             else
                 point_blocked(c, map, y, x, rows, in + r);
             item->out_at[p - from] = (size_t)image * shape_blocked_size(s->out) +
@@ -190,7 +204,7 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
                 }
             }
         }
-        in += rows * c->n_taps;
+        in += rows * c->n_pointers;
     }
     item->first[item->n_tiles] = to - from;
 }
@@ -204,6 +218,7 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
     const size_t plane = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
     const size_t block_at = (size_t)block * plane;
     struct conv_tile tile = {.in = item->in,
+                             .tap_offset = c->tap_offset,
                              .in_offset = c->in_offset[block],
                              .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
                              .weights = c->weights + (size_t)block * c->panel,
@@ -221,7 +236,7 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
         tile.rows = item->first[i + 1] - item->first[i];
         tile.at = item->out_at + item->first[i];
         s->kernels->conv(&tile);
-        tile.in += tile.rows * c->n_taps;
+        tile.in += tile.rows * c->n_pointers;
         tile.fetch += c->n_taps * c->n_blocks * tile.n_fetch * CHANNEL_BLOCK;
     }
 }
@@ -270,14 +285,8 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     c->spec = *spec;
     c->out_blocks = (int)out_blocks;
     if (spec->in_border >= 0) {
-        assert(spec->attrs.groups == 1 && spec->attrs.pad == spec->in_border);
-        c->n_taps = spec->in.c * spec->attrs.kernel;
-        c->n_blocks = 1;
-        c->depth = spec->attrs.kernel;
-        if (c->n_taps > MAX_TAPS)
-            return rn_fail(err, RN_UNSUPPORTED_MODEL,
-                           "a stem of %d channels and %d×%d is too large", spec->in.c,
-                           spec->attrs.kernel, spec->attrs.kernel);
+        if (!plan_planar(c, arena))
+            goto no_memory;
     } else {
         plan_blocked(c, first_block, in_offset);
     }
@@ -285,8 +294,9 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     size_t chunk = PANEL_BYTES / (c->panel * sizeof(float));
     c->chunk_blocks = chunk < 1 ? 1 : chunk < out_blocks ? (int)chunk : (int)out_blocks;
 
-    c->chunk_positions = MAX_POINTERS / c->n_taps < MAX_ITEM_POSITIONS ? MAX_POINTERS / c->n_taps
-                                                                       : MAX_ITEM_POSITIONS;
+    c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
+                             ? MAX_POINTERS / c->n_pointers
+                             : MAX_ITEM_POSITIONS;
 
     float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
     if (!weights)
