@@ -18,7 +18,7 @@
 #define MAX_PRODUCTS 36
 #define MAX_GROUP 32      /* tiles taken through the products at a time */
 #define MIN_TILES 32      /* of a thread; with fewer, the threads share the transformed input, */
-#define MAX_SHARED 256   /* which is never more tiles than these */
+#define MAX_SHARED 256    /* which is never more tiles than these */
 #define CHUNK_BLOCKS 4    /* output blocks whose products are kept at a time */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
