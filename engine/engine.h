@@ -99,7 +99,7 @@ struct rn_model_options {
     const char *labels; /* path of a file with one label a line; NULL: what the model says */
     const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
-    bool direct;        /* no Winograd convolution: slower, errors near 1e-6 instead of 1e-5 */
+    bool direct; /* neither Winograd nor Strassen: slower, errors near 1e-6 instead of 1e-5 */
 };
 #define RN_MAX_BATCH 256
 
@@ -182,7 +182,7 @@ void rn_session_run(struct rn_session *session, const float *const *inputs, int 
 struct rn_step {
     const char *name, *algorithm; /* "layer1.0.conv1", "direct" */
     uint64_t flops;               /* of the layer's definition, one image */
-    uint64_t work;                /* of the algorithm: less with Winograd's */
+    uint64_t work;                /* of the algorithm: less with Winograd's and Strassen's */
     uint64_t weights_bytes;       /* packed, read once in a run or once per image */
     uint64_t map_bytes;           /* feature maps read and written, one image */
     uint64_t ns;                  /* last run, whole batch */

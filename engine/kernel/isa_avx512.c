@@ -9,6 +9,7 @@
 #define CONV_ROWS 8
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
+#include "engine/kernel/strassen.inl"
 #include "engine/kernel/winograd.inl"
 
 void kernels_init_avx512(struct kernels *kernels);
@@ -23,6 +24,8 @@ void kernels_init_avx512(struct kernels *kernels)
         .winograd_in_4 = winograd_in_4,
         .winograd_out_2 = winograd_out_2,
         .winograd_out_4 = winograd_out_4,
+        .strassen_in = strassen_in,
+        .strassen_out = strassen_out,
         .max = max,
         .mean = mean,
         .affine = affine,

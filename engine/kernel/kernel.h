@@ -77,6 +77,31 @@ struct winograd_out {
     bool relu;
 };
 
+/* Strassen's sums of inputs, before the seven products: `n` positions and their partners × 16
+ * channels of either half of the channels, read at in[p * 16], p = 0 … n-1, plus either offset or
+ * both. Writes the seven values of position p to out[i * out_plane + p * out_row], i = 0 … 6. */
+struct strassen_in {
+    const float *in;
+    size_t position_half, channel_half; /* floats to a position's partner, to the other half */
+    float *out;
+    size_t out_row, out_plane;
+    int n;
+};
+
+/* The sums of products: in[i * in_plane + p * 16] to out[p * 16], plus either offset or both:
+ * act(sum + bias + residual). */
+struct strassen_out {
+    const float *in;
+    size_t in_plane;
+    const float *bias;     /* [16] of the first half of the channels, */
+    size_t bias_half;      /* floats to those of the second */
+    const float *residual; /* like out, or NULL */
+    float *out;
+    size_t position_half, channel_half;
+    int n;
+    bool relu;
+};
+
 struct kernels {
     const char *name;
     int conv_rows; /* best (and largest) number of rows of a tile */
@@ -86,6 +111,8 @@ struct kernels {
     void (*winograd_in_4)(const struct winograd_in *tile);
     void (*winograd_out_2)(const struct winograd_out *tile);
     void (*winograd_out_4)(const struct winograd_out *tile);
+    void (*strassen_in)(const struct strassen_in *sums);
+    void (*strassen_out)(const struct strassen_out *sums);
     /* out[k] = max over in[0…n)[k], n >= 1. */
     void (*max)(const float *const *in, int n, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */

@@ -56,7 +56,7 @@ static size_t weight_bytes(const struct weight *weight)
     for (size_t i = 0; i < N_DTYPES; i++)
         if (dtypes[i].type == weight->type)
             return weight->count * dtypes[i].bytes;
-    assert(!"a weight has one of the dtypes above");
+    assert(false); /* a weight has one of the dtypes above */
     return 0;
 }
 

@@ -88,7 +88,7 @@ void weight_floats(const struct weight *weight, float *out)
     case WEIGHT_I64:
         break;
     }
-    assert(!"integers are not weights");
+    assert(false); /* integers are not weights */
 }
 
 const char *weight_shape_text(const struct weight *weight, char *buf, size_t n)

@@ -6,8 +6,10 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
 
-#define WINOGRAD_MIN_CHANNELS 32 /* below, the transforms cost more than the products save */
-#define WINOGRAD_4_MIN_SIDE 10   /* below, and for single images, F(4×4) reads too many weights */
+#define WINOGRAD_MIN_CHANNELS 32  /* below, the transforms cost more than the products save */
+#define WINOGRAD_4_MIN_SIDE 10    /* below, and for single images, F(4×4) reads too many weights */
+#define STRASSEN_MIN_CHANNELS 128 /* in and out: below, the sums cost more than a product */
+#define STRASSEN_MIN_POSITIONS 128 /* below, reading 7/4 of the weights does */
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,
                             struct rn_error *err)
@@ -44,10 +46,23 @@ static int choose_winograd(const struct op_spec *s)
     return side >= WINOGRAD_4_MIN_SIDE || s->max_batch > 1 ? 4 : 2;
 }
 
+static bool choose_strassen(const struct op_spec *s)
+{
+    const struct op_attrs *a = &s->attrs;
+    const int positions = s->out.h * s->out.w;
+    return !s->direct && s->in_border < 0 && a->kernel == 1 && a->stride == 1 && a->pad == 0 &&
+           a->groups == 1 && s->in.c >= STRASSEN_MIN_CHANNELS &&
+           s->out.c >= STRASSEN_MIN_CHANNELS && s->in.c % (2 * CHANNEL_BLOCK) == 0 &&
+           s->out.c % (2 * CHANNEL_BLOCK) == 0 && positions >= STRASSEN_MIN_POSITIONS &&
+           positions % 2 == 0;
+}
+
 static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
                               struct op_prepared *out, struct rn_error *err)
 {
     const int m = choose_winograd(spec);
+    if (choose_strassen(spec))
+        return conv_strassen_prepare(spec, arena, out, err);
     return m > 0 ? conv_winograd_prepare(spec, m, arena, out, err)
                  : conv_direct_prepare(spec, arena, out, err);
 }

@@ -15,4 +15,9 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err);
 
+/* One step of Strassen's algorithm for 1×1 at stride 1, one group, blocked input, a multiple of 32
+ * channels in and out, and an even number of positions. */
+enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *arena,
+                                     struct op_prepared *out, struct rn_error *err);
+
 #endif

@@ -42,7 +42,7 @@ struct plan {
 struct plan_options {
     int max_batch;
     const struct kernels *kernels;
-    bool direct;       /* no Winograd */
+    bool direct;       /* neither Winograd nor Strassen */
     bool drop_weights; /* frees the graph's weights as they are packed, so that not both are held */
 };
 

@@ -72,6 +72,27 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
         (m == 2 ? k->winograd_out_2 : k->winograd_out_4)(&back);
         n += (SIDE * SIDE + 16) * B;
     }
+    const struct strassen_in sums = {.in = data,
+                                     .position_half = KERNEL_MAX_ROWS * B,
+                                     .channel_half = 4096,
+                                     .out = out + n,
+                                     .out_row = B,
+                                     .out_plane = (size_t)rows * B,
+                                     .n = rows};
+    k->strassen_in(&sums);
+    n += 7 * (size_t)rows * B;
+    const struct strassen_out quarters = {.in = data + 1024,
+                                          .in_plane = (size_t)rows * B,
+                                          .bias = data,
+                                          .bias_half = B,
+                                          .residual = relu ? data + 4096 : NULL,
+                                          .out = out + n,
+                                          .position_half = (size_t)rows * B,
+                                          .channel_half = 2 * (size_t)rows * B,
+                                          .n = rows,
+                                          .relu = relu};
+    k->strassen_out(&quarters);
+    n += 4 * (size_t)rows * B;
     k->max(window, rows, out + n);
     k->mean(data, rows, out + n + B);
     k->affine(data, data + 64, data + 128, relu, rows, out + n + 2 * B);

@@ -12,17 +12,19 @@
 #include "engine/op/conv.h"
 #include "tests/support_random.h"
 
+#define STRASSEN 1
+
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
-    int winograd; /* m of F(m×m, 3×3), 0: direct */
+    int fast; /* 0: direct; 2 or 4: m of Winograd's F(m×m, 3×3); or STRASSEN */
 };
 
-/* Of the sum of |products|: what rounding and, for Winograd, the transforms' larger intermediate
+/* Of the sum of |products|: what rounding and, for Winograd and Strassen, larger intermediate
  * values may cost. */
 static double tolerance(const struct conv_case *t)
 {
-    return t->winograd == 4 ? 2e-5 : t->winograd == 2 ? 2e-6 : 1e-6;
+    return t->fast == 4 ? 2e-5 : t->fast > 0 ? 2e-6 : 1e-6;
 }
 
 struct buffers {
@@ -156,8 +158,10 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         struct arena arena = {0};
         struct op_prepared prepared = {0};
         spec.kernels = kernels_at(k);
-        if (t->winograd > 0)
-            status = conv_winograd_prepare(&spec, t->winograd, &arena, &prepared, &err);
+        if (t->fast == STRASSEN)
+            status = conv_strassen_prepare(&spec, &arena, &prepared, &err);
+        else if (t->fast > 0)
+            status = conv_winograd_prepare(&spec, t->fast, &arena, &prepared, &err);
         else
             status = conv_direct_prepare(&spec, &arena, &prepared, &err);
         cr_assert_eq(status, RN_OK, "%s", err.text);
@@ -249,9 +253,32 @@ Test(conv, winograd_equals_the_naive_loops)
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
             for (int m = 2; m <= 4; m += 2) {
                 struct conv_case t = cases[i];
-                t.winograd = m;
+                t.fast = m;
                 check(&t, threads, &seed);
             }
+        rn_threads_free(threads);
+    }
+}
+
+Test(conv, strassen_equals_the_naive_loops)
+{
+    /* One pair of positions and many, groups that end within an image, one block a half and more
+     * than are multiplied at a time. */
+    static const struct conv_case cases[] = {
+        {1, 32, 1, 2, 32, 1, 1, 0, 1, false, false, false, 0},
+        {3, 64, 5, 6, 96, 1, 1, 0, 1, false, true, true, 0},
+        {2, 128, 14, 14, 192, 1, 1, 0, 1, false, true, false, 0},
+        {1, 256, 12, 13, 128, 1, 1, 0, 1, false, false, true, 0},
+        {2, 2048, 4, 5, 32, 1, 1, 0, 1, false, false, true, 0},
+    };
+    uint64_t seed = 14;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct rn_threads *threads = team(n_threads);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            struct conv_case t = cases[i];
+            t.fast = STRASSEN;
+            check(&t, threads, &seed);
+        }
         rn_threads_free(threads);
     }
 }
@@ -266,7 +293,9 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
         {64, 56, 3, 1, 1, false, "winograd4"}, {64, 56, 3, 1, 1, true, "direct"},
         {512, 7, 3, 1, 1, false, "winograd2"}, {512, 7, 3, 1, 8, false, "winograd4"},
         {64, 56, 3, 2, 8, false, "direct"},    {64, 56, 1, 1, 8, false, "direct"},
-        {16, 32, 3, 1, 8, false, "direct"},
+        {16, 32, 3, 1, 8, false, "direct"},    {256, 14, 1, 1, 1, false, "strassen"},
+        {256, 14, 1, 1, 8, true, "direct"},    {256, 14, 1, 2, 8, false, "direct"},
+        {256, 15, 1, 1, 8, false, "direct"},   {256, 8, 1, 1, 8, false, "direct"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct arena arena = {0};

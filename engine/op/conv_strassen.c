@@ -1,0 +1,226 @@
+/* 1×1 convolution at stride 1, which is a matrix product, by one step of Strassen's algorithm: 7
+ * products of half the channels instead of 8. See kernel/strassen.inl for the formulas.
+ *
+ * The matrices are cut in half along output channels, input channels and positions. Position p of
+ * an image has p + plane/2 as its partner, in the same image, so that an answer does not depend on
+ * what it is batched with. A thread takes a group of such pairs through all three steps: the sums
+ * of inputs, the products, the sums of products with bias, residual and ReLU. The sums of weights
+ * are made when the layer is prepared.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <assert.h>
+
+#include "engine/base/threads.h"
+#include "engine/engine.h"
+#include "engine/op/conv.h"
+
+#define PRODUCTS 7
+#define VALUES_BYTES (384 * 1024) /* of a group: with the weights of a product, less than an L2 */
+#define MIN_GROUP 16
+#define MAX_GROUP 64
+#define CHUNK_BLOCKS 4    /* output blocks whose products are kept at a time */
+#define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
+
+struct strassen {
+    struct op_spec spec;
+    int in_blocks, out_blocks; /* of a half */
+    int n_pairs;               /* of an image */
+    int max_group;
+    /* [chunks][7][blocks of the chunk][channels][16]: in the order of reading; [out channels] */
+    const float *weights, *bias;
+};
+
+/* Floats from pair to pair of the values, from product to product of values and of products. */
+static size_t values_row(const struct strassen *s)
+{
+    return (size_t)s->in_blocks * CHANNEL_BLOCK + PAD;
+}
+
+static size_t values_plane(const struct strassen *s)
+{
+    return values_row(s) * (size_t)s->max_group + PAD;
+}
+
+static size_t products_plane(const struct strassen *s)
+{
+    return (size_t)s->max_group * CHANNEL_BLOCK + PAD;
+}
+
+/* Where the weights of output block b and product p begin. */
+static size_t panel_at(const struct strassen *s, int b, int p)
+{
+    const size_t panel = (size_t)s->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
+    const int first = b / CHUNK_BLOCKS * CHUNK_BLOCKS, left = s->out_blocks - first;
+    const int n = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
+    return (size_t)(first * PRODUCTS + p * n + b - first) * panel;
+}
+
+struct strassen_run {
+    const struct strassen *strassen;
+    const struct op_args *args;
+    int n_pairs, n_groups; /* of the batch */
+};
+
+/* Pairs of one image that follow each other, of those from t on and before `to`. */
+static int consecutive(const struct strassen *s, int t, int to)
+{
+    const int left = s->n_pairs - t % s->n_pairs;
+    return to - t < left ? to - t : left;
+}
+
+static void sum_inputs(const struct strassen_run *run, int from, int to, float *values)
+{
+    const struct strassen *s = run->strassen;
+    const size_t block = (size_t)s->n_pairs * 2 * CHANNEL_BLOCK;
+    for (int t = from, n; t < to; t += n) {
+        const float *image =
+            run->args->in + (size_t)(t / s->n_pairs) * shape_blocked_size(s->spec.in);
+        n = consecutive(s, t, to);
+        for (int b = 0; b < s->in_blocks; b++) {
+            const struct strassen_in sums = {
+                .in = image + (size_t)b * block + (size_t)(t % s->n_pairs) * CHANNEL_BLOCK,
+                .position_half = (size_t)s->n_pairs * CHANNEL_BLOCK,
+                .channel_half = (size_t)s->in_blocks * block,
+                .out = values + (size_t)(t - from) * values_row(s) + (size_t)b * CHANNEL_BLOCK,
+                .out_row = values_row(s),
+                .out_plane = values_plane(s),
+                .n = n,
+            };
+            s->spec.kernels->strassen_in(&sums);
+        }
+    }
+}
+
+/* The products of output block b of either half. */
+static void sum_products(const struct strassen_run *run, int from, int to, int b,
+                         const float *products)
+{
+    const struct strassen *s = run->strassen;
+    const size_t block = (size_t)s->n_pairs * 2 * CHANNEL_BLOCK;
+    for (int t = from, n; t < to; t += n) {
+        const size_t at = (size_t)(t / s->n_pairs) * shape_blocked_size(s->spec.out) +
+                          (size_t)b * block + (size_t)(t % s->n_pairs) * CHANNEL_BLOCK;
+        n = consecutive(s, t, to);
+        const struct strassen_out sums = {
+            .in = products + (size_t)(t - from) * CHANNEL_BLOCK,
+            .in_plane = products_plane(s),
+            .bias = s->bias + (size_t)b * CHANNEL_BLOCK,
+            .bias_half = (size_t)s->out_blocks * CHANNEL_BLOCK,
+            .residual = run->args->residual ? run->args->residual + at : NULL,
+            .out = run->args->out + at,
+            .position_half = (size_t)s->n_pairs * CHANNEL_BLOCK,
+            .channel_half = (size_t)s->out_blocks * block,
+            .n = n,
+            .relu = s->spec.attrs.relu,
+        };
+        s->spec.kernels->strassen_out(&sums);
+    }
+}
+
+/* Output blocks [block, end) of either half. */
+static void multiply(const struct strassen_run *run, int from, int to, int block, int end,
+                     const float *values, float *products)
+{
+    const struct strassen *s = run->strassen;
+    const size_t channels = (size_t)s->in_blocks * CHANNEL_BLOCK;
+    const size_t of_block = PRODUCTS * products_plane(s);
+    for (int p = 0; p < PRODUCTS; p++)
+        for (int b = block; b < end; b++) {
+            const struct gemm gemm = {
+                .a = values + (size_t)p * values_plane(s),
+                .a_stride = values_row(s),
+                .b = s->weights + panel_at(s, b, p),
+                .next = s->weights + panel_at(s, b, p) + channels * CHANNEL_BLOCK,
+                .c = products + (size_t)(b - block) * of_block + (size_t)p * products_plane(s),
+                .c_stride = CHANNEL_BLOCK,
+                .rows = to - from,
+                .depth = (int)channels,
+            };
+            s->spec.kernels->gemm(&gemm);
+        }
+    for (int b = block; b < end; b++)
+        sum_products(run, from, to, b, products + (size_t)(b - block) * of_block);
+}
+
+/* Item: a group of pairs, all the way. */
+static void run_item(void *context, int item)
+{
+    const struct strassen_run *run = context;
+    const struct strassen *s = run->strassen;
+    const struct op_args *args = run->args;
+    const int from = (int)((int64_t)run->n_pairs * item / run->n_groups);
+    const int to = (int)((int64_t)run->n_pairs * (item + 1) / run->n_groups);
+    float *products = (float *)(void *)(args->thread_scratch +
+                                        (size_t)threads_self() * args->thread_scratch_bytes);
+    float *values = products + CHUNK_BLOCKS * PRODUCTS * products_plane(s);
+    sum_inputs(run, from, to, values);
+    for (int b = 0; b < s->out_blocks; b += CHUNK_BLOCKS)
+        multiply(run, from, to, b,
+                 b + CHUNK_BLOCKS < s->out_blocks ? b + CHUNK_BLOCKS : s->out_blocks, values,
+                 products);
+}
+
+static void run(const void *data, const struct op_args *args)
+{
+    const struct strassen *s = data;
+    struct strassen_run run = {.strassen = s, .args = args, .n_pairs = args->n * s->n_pairs};
+    const int n_threads = rn_threads_count(args->threads);
+    run.n_groups = (run.n_pairs + s->max_group - 1) / s->max_group;
+    run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
+    if (run.n_groups > run.n_pairs)
+        run.n_groups = run.n_pairs;
+    threads_run(args->threads, run.n_groups, run_item, &run);
+}
+
+/* The seven sums of weights from input channel i of either half to output channel o of either. */
+static void pack_weight(const struct strassen *s, int o, int i, float *weights)
+{
+    const float *w = s->spec.params.weight;
+    const size_t in = (size_t)s->spec.in.c, out_half = (size_t)s->spec.out.c / 2 * in;
+    const size_t at = (size_t)o * in + (size_t)i;
+    const double a11 = (double)w[at], a12 = (double)w[at + in / 2];
+    const double a21 = (double)w[at + out_half], a22 = (double)w[at + out_half + in / 2];
+    const double s1 = a21 + a22, s2 = s1 - a11;
+    const double sums[PRODUCTS] = {a11, a12, a12 - s2, a22, s1, s2, a11 - a21};
+    for (int p = 0; p < PRODUCTS; p++)
+        weights[panel_at(s, o / CHANNEL_BLOCK, p) + (size_t)(i * CHANNEL_BLOCK) +
+                (size_t)(o % CHANNEL_BLOCK)] = (float)sums[p];
+}
+
+enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *arena,
+                                     struct op_prepared *out, struct rn_error *err)
+{
+    const int plane = spec->in.h * spec->in.w;
+    assert(spec->in.c % (2 * CHANNEL_BLOCK) == 0 && spec->out.c % (2 * CHANNEL_BLOCK) == 0);
+    assert(plane % 2 == 0);
+    struct strassen *s = arena_alloc(arena, sizeof *s);
+    float *weights = arena_array(arena, (size_t)spec->in.c / 2 * (size_t)spec->out.c / 2,
+                                 PRODUCTS * sizeof *weights);
+    float *bias = arena_array(arena, (size_t)spec->out.c, sizeof *bias);
+    if (!s || !weights || !bias)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
+    *s = (struct strassen){.spec = *spec,
+                           .in_blocks = spec->in.c / 2 / CHANNEL_BLOCK,
+                           .out_blocks = spec->out.c / 2 / CHANNEL_BLOCK,
+                           .n_pairs = plane / 2,
+                           .weights = weights,
+                           .bias = bias};
+    const size_t fit = VALUES_BYTES / sizeof(float) / PRODUCTS / values_row(s);
+    s->max_group = fit < MIN_GROUP ? MIN_GROUP : fit > MAX_GROUP ? MAX_GROUP : (int)fit;
+    for (int o = 0; o < spec->out.c / 2; o++)
+        for (int i = 0; i < spec->in.c / 2; i++)
+            pack_weight(s, o, i, weights);
+    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
+        bias[o] = spec->params.bias[o];
+    const size_t scratch =
+        PRODUCTS * (CHUNK_BLOCKS * products_plane(s) + values_plane(s)) * sizeof(float);
+    *out = (struct op_prepared){
+        .data = s,
+        .run = run,
+        .work = UINT64_C(2) * PRODUCTS * (uint64_t)s->n_pairs * (uint64_t)(spec->in.c / 2) *
+                (uint64_t)(spec->out.c / 2),
+        .algorithm = "strassen",
+        .thread_scratch_bytes = (scratch + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN,
+    };
+    return RN_OK;
+}
