@@ -35,7 +35,7 @@ JPEG_LIB := $(if $(filter turbo,$(JPEG)),libjpeg)
 
 ENGINE_SRC := $(filter-out engine/kernel/isa_%,$(wildcard engine/*.c engine/*/*.c))
 SERVER_SRC := $(wildcard server/*.c server/cmd/*.c config/*.c)
-TEST_SRC   := $(filter-out tests/fuzz/% tests/plain/%,\
+TEST_SRC   := $(filter-out tests/fuzz/% tests/plain/% tests/load/%,\
 	$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 ifneq ($(JPEG),turbo)
 ENGINE_SRC := $(filter-out engine/image/decode_turbo.c,$(ENGINE_SRC))
@@ -160,6 +160,11 @@ $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# A client, which shares no code with the server.
+$(B)/open_loop: $(B)/tests/load/open_loop.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -luv -lm
+
 # tests/support_alloc.c counts what our own objects allocate.
 WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(B)/run_tests: $(LIB_OBJ) $(TEST_OBJ)
@@ -191,4 +196,4 @@ $(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -fwrapv -fno-sanitize=
 $(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
 $(B)/server/cmd/serve.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d)
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d $(B)/tests/load/*.d)

@@ -1,7 +1,6 @@
-/* The queue of one model and the line  cost(n) = base + n * per_image  fitted to its batches.
+/* The queue of one model, the curve of its batches and the pace of its images.
  *
- * The fit is least squares over all batches seen, each new one weighing 1 and every older one
- * less, so that it follows a machine that slows down. Pure, no allocation after batcher_new.
+ * Pure, no allocation after batcher_new.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/batcher.h"
@@ -9,44 +8,24 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "server/costcurve.h"
 #include "server/request.h"
 
-#define FORGET 0.95     /* weight of the past after one more batch */
-#define OUTLIER 4       /* a duration counts at most this many times the expected one */
-#define MIN_SPREAD 1e-3 /* of batch sizes, below which base and slope cannot be told apart */
+#define MEASURED_SIZES 4 /* larger batches are learned from traffic */
+#define SLACK 8          /* a run may take an eighth longer than expected */
+#define FORGET 0.9       /* weight of the past pace after one more batch */
+#define PACE_OUTLIER 4   /* an interval counts at most this many times the expected one */
 
 struct batcher {
-    int max_batch;
     int n_ready, n_expected;
     struct request_image *first, **last;
-    /* Weighted sums over batches of size n and duration t: 1, n, n*n, t, n*t. */
-    double s_1, s_n, s_nn, s_t, s_nt;
-    uint64_t fastest_image_ns; /* 0: nothing learned */
+    struct costcurve curve;
+    double pace_n, pace_ns; /* decayed sums: images and the time they took to come through */
 };
 
 static uint64_t ready_ns(const struct request_image *image)
 {
     return image->preprocess_end_ns;
-}
-
-static uint64_t batch_cost_ns(const struct batcher *batcher, int n)
-{
-    if (batcher->s_1 <= 0 || n == 0)
-        return 0;
-    const double spread = batcher->s_1 * batcher->s_nn - batcher->s_n * batcher->s_n;
-    double per_image = batcher->s_t / batcher->s_n, base = 0;
-    if (spread > MIN_SPREAD * batcher->s_1 * batcher->s_nn) {
-        const double slope = (batcher->s_1 * batcher->s_nt - batcher->s_n * batcher->s_t) / spread;
-        const double offset = (batcher->s_t - slope * batcher->s_n) / batcher->s_1;
-        if (slope < 0) { /* noise; a larger batch is never cheaper */
-            per_image = 0;
-            base = batcher->s_t / batcher->s_1;
-        } else if (offset > 0) {
-            per_image = slope;
-            base = offset;
-        }
-    }
-    return (uint64_t)(base + per_image * n);
 }
 
 /* Unlinks what *link points to and returns it as the head of `list`. */
@@ -66,7 +45,7 @@ struct batcher *batcher_new(int max_batch)
 {
     struct batcher *batcher = calloc(1, sizeof *batcher);
     if (batcher) {
-        batcher->max_batch = max_batch;
+        costcurve_init(&batcher->curve, max_batch);
         batcher->last = &batcher->first;
     }
     return batcher;
@@ -117,7 +96,8 @@ struct request_image *batcher_remove(struct batcher *batcher, const struct reque
 
 struct request_image *batcher_expire(struct batcher *batcher, uint64_t now_ns)
 {
-    const uint64_t run_ns = batcher_fastest_ns(batcher, 1);
+    const bool alone = batcher_images(batcher) == 1;
+    const uint64_t run_ns = alone ? batcher_fastest_ns(batcher, 1) : batcher->curve.batch_ns[1];
     struct request_image *expired = NULL;
     struct request_image **link = &batcher->first;
     while (*link) {
@@ -129,16 +109,33 @@ struct request_image *batcher_expire(struct batcher *batcher, uint64_t now_ns)
     return expired;
 }
 
+/* How many of the oldest fit into one batch that ends before the first of their deadlines. */
+static int fitting(const struct batcher *batcher, uint64_t now_ns)
+{
+    uint64_t tightest_ns = UINT64_MAX;
+    int n = 0;
+    for (const struct request_image *image = batcher->first; image && n < batcher->curve.max;
+         image = image->next) {
+        if (image->request->deadline_ns < tightest_ns)
+            tightest_ns = image->request->deadline_ns;
+        const uint64_t run_ns = batcher->curve.batch_ns[n + 1];
+        if (n > 0 && now_ns + run_ns + run_ns / SLACK > tightest_ns)
+            break;
+        n++;
+    }
+    return n;
+}
+
 bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window_ns,
                  uint64_t *wake_ns)
 {
     *wake_ns = UINT64_MAX;
     if (batcher->n_ready == 0)
         return false;
-    if (batcher->n_ready >= batcher->max_batch || batcher->n_expected == 0)
+    if (batcher->n_ready >= batcher->curve.best || batcher->n_expected == 0)
         return true;
     uint64_t latest_ns = UINT64_MAX;
-    const uint64_t run_ns = batch_cost_ns(batcher, batcher->n_ready + 1);
+    const uint64_t run_ns = batcher->curve.batch_ns[batcher->n_ready + 1];
     for (const struct request_image *image = batcher->first; image; image = image->next) {
         const uint64_t deadline_ns = image->request->deadline_ns;
         const uint64_t start_ns = deadline_ns > run_ns ? deadline_ns - run_ns : 0;
@@ -151,44 +148,62 @@ bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window
     return latest_ns <= now_ns;
 }
 
-int batcher_take(struct batcher *batcher, struct request_image **out)
+int batcher_take(struct batcher *batcher, uint64_t now_ns, struct request_image **out)
 {
-    int n = 0;
-    while (batcher->first && n < batcher->max_batch) {
-        out[n] = unlink_image(batcher, &batcher->first, NULL);
-        n++;
-    }
+    const int n = fitting(batcher, now_ns);
+    for (int i = 0; i < n; i++)
+        out[i] = unlink_image(batcher, &batcher->first, NULL);
     return n;
 }
 
 void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns)
 {
-    const uint64_t expected_ns = batch_cost_ns(batcher, n);
-    double t = (double)duration_ns;
-    if (expected_ns > 0 && t > OUTLIER * (double)expected_ns)
-        t = OUTLIER * (double)expected_ns;
-    batcher->s_1 = FORGET * batcher->s_1 + 1;
-    batcher->s_n = FORGET * batcher->s_n + n;
-    batcher->s_nn = FORGET * batcher->s_nn + (double)n * n;
-    batcher->s_t = FORGET * batcher->s_t + t;
-    batcher->s_nt = FORGET * batcher->s_nt + t * n;
-    const uint64_t image_ns = duration_ns / (uint64_t)n;
-    if (batcher->fastest_image_ns == 0 || image_ns < batcher->fastest_image_ns)
-        batcher->fastest_image_ns = image_ns;
+    costcurve_learn(&batcher->curve, n, duration_ns);
+}
+
+void batcher_learn_pace(struct batcher *batcher, int n, uint64_t interval_ns)
+{
+    const uint64_t expected_ns = batcher_pace_ns(batcher, n);
+    double ns = (double)interval_ns;
+    if (expected_ns > 0 && ns > PACE_OUTLIER * (double)expected_ns)
+        ns = PACE_OUTLIER * (double)expected_ns;
+    batcher->pace_n = FORGET * batcher->pace_n + n;
+    batcher->pace_ns = FORGET * batcher->pace_ns + ns;
 }
 
 uint64_t batcher_cost_ns(const struct batcher *batcher, int n)
 {
-    return (uint64_t)(n / batcher->max_batch) * batch_cost_ns(batcher, batcher->max_batch) +
-           batch_cost_ns(batcher, n % batcher->max_batch);
+    const struct costcurve *curve = &batcher->curve;
+    return (uint64_t)(n / curve->max) * curve->batch_ns[curve->max] +
+           curve->batch_ns[n % curve->max];
+}
+
+uint64_t batcher_pace_ns(const struct batcher *batcher, int n)
+{
+    if (batcher->pace_n <= 0)
+        return batcher_cost_ns(batcher, n);
+    return (uint64_t)(batcher->pace_ns / batcher->pace_n * n);
 }
 
 uint64_t batcher_fastest_ns(const struct batcher *batcher, int n)
 {
-    return batcher->fastest_image_ns * (uint64_t)n;
+    return (uint64_t)(batcher->curve.fastest_image_ns * n);
+}
+
+int batcher_unknown_size(const struct batcher *batcher)
+{
+    for (int n = 1; n <= batcher->curve.max && n <= MEASURED_SIZES; n *= 2)
+        if (!costcurve_knows(&batcher->curve, n))
+            return n;
+    return 0;
+}
+
+int batcher_best_batch(const struct batcher *batcher)
+{
+    return batcher->curve.best;
 }
 
 int batcher_max_batch(const struct batcher *batcher)
 {
-    return batcher->max_batch;
+    return batcher->curve.max;
 }

@@ -26,25 +26,38 @@ void batcher_add(struct batcher *batcher, struct request_image *image);
 int batcher_ready(const struct batcher *batcher);
 int batcher_images(const struct batcher *batcher);
 
-/* Unlinks the ready images of a request, or those that even the fastest run so far could not
- * finish in time; returns them as a list through `next`. */
+/* Unlinks the ready images of a request, or those that could not be finished in time any more;
+ * returns them as a list through `next`. Among others an image goes by the expected time of a run;
+ * a lone one only when even the fastest run so far would be too slow, so that one stalled run
+ * never locks the door. */
 struct request_image *batcher_remove(struct batcher *batcher, const struct request *request);
 struct request_image *batcher_expire(struct batcher *batcher, uint64_t now_ns);
 
-/* Should a batch leave now, the engine being idle? When it is full; when nothing is expected, so
- * that waiting would not help; when the oldest image has waited for window_ns; when the tightest
- * deadline leaves no more time than a run takes. If not now, *wake_ns is when to ask again. */
+/* Should a batch leave now, the engine being idle? When it is as large as is worth it; when nothing
+ * is expected, so that waiting would not help; when the oldest image has waited for window_ns; when
+ * the tightest deadline leaves no more time than a run takes. If not now, *wake_ns is when to ask
+ * again. */
 bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window_ns,
                  uint64_t *wake_ns);
-/* The oldest ready images, at most max_batch, into out; how many. */
-int batcher_take(struct batcher *batcher, struct request_image **out);
+/* The oldest ready images into out, at most max_batch and no more than let each of them be done
+ * before its deadline; at least one if any is ready. How many. */
+int batcher_take(struct batcher *batcher, uint64_t now_ns, struct request_image **out);
 
 /* A batch of n images took this long. */
 void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns);
+/* A batch of n images came this long after the one before it, or after work began: decoding and
+ * everything else that shares the cores is in it. */
+void batcher_learn_pace(struct batcher *batcher, int n, uint64_t interval_ns);
 /* What n >= 0 images cost in batches as full as can be, by what was learned; 0 before that. */
 uint64_t batcher_cost_ns(const struct batcher *batcher, int n);
-/* The same at the best speed ever seen: a lower bound that one stalled run cannot spoil. */
+/* How long n images take to come through a busy server, by the learned pace. */
+uint64_t batcher_pace_ns(const struct batcher *batcher, int n);
+/* A batch of n at the best speed per image ever seen: a lower bound that no stalled run spoils. */
 uint64_t batcher_fastest_ns(const struct batcher *batcher, int n);
+/* A small batch size whose cost is not known yet, to be measured in an idle moment; else 0. */
+int batcher_unknown_size(const struct batcher *batcher);
+/* The smallest batch that is as quick per image as larger ones; and the largest there may be. */
+int batcher_best_batch(const struct batcher *batcher);
 int batcher_max_batch(const struct batcher *batcher);
 
 #endif

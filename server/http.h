@@ -29,7 +29,7 @@ struct http_exchange {
     const uint8_t *body; /* whole, from on_request on until on_completed; NULL if empty */
     size_t body_bytes;
     int64_t declared_bytes; /* Content-Length, -1 without one */
-    uint64_t arrived_ns;    /* monotonic: header complete */
+    uint64_t arrived_ns;    /* monotonic: header complete, by the kernel's clock where it tells */
     uint64_t received_ns;   /* monotonic: body complete */
     uint64_t replied_ns;    /* monotonic: http_reply called; 0 before */
     int status;             /* of the reply; 499 when the client left before it; 0 before */

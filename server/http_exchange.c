@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,17 @@ static void name_peer(struct MHD_Connection *mhd, char *out, size_t n)
         (void)getnameinfo(address, n_address, out, (socklen_t)n, NULL, 0, NI_NUMERICHOST);
 }
 
+/* How long ago, by the kernel, the last bytes came in: what a busy loop has let them wait. 0 where
+ * the socket is no TCP one. */
+static uint64_t waited_ns(int fd)
+{
+    struct tcp_info info;
+    socklen_t n = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+        return 0;
+    return (uint64_t)info.tcpi_last_data_recv * 1000000;
+}
+
 struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char *method,
                                              const char *path)
 {
@@ -76,7 +88,7 @@ struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char 
     exchange->base.method = method;
     exchange->base.path = path;
     exchange->base.declared_bytes = -1;
-    exchange->base.arrived_ns = uv_hrtime();
+    exchange->base.arrived_ns = uv_hrtime() - waited_ns(conn->fd);
     name_peer(conn->mhd, exchange->base.peer, sizeof exchange->base.peer);
     if (!take_id(exchange->base.id,
                  MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, "X-Request-Id")))

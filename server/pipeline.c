@@ -4,12 +4,13 @@
  *     │            │                       │          │
  *     └────────────┴─ bad, late, cancelled ┴──────────┴─► done
  *
- * The loop thread runs everything here but infer_work, which sees only its batch. Every image ends
+ * The loop thread runs everything here. Every image ends
  * in finish_image, every request in finish_request.
  *
- * Two estimates guard the deadlines. The expected time (a fit, a running mean) decides whether a
- * busy server takes a request at all. Later looks, and an idle server, refuse only what even the
- * fastest run so far could not make, so that one stalled run never locks the door.
+ * Two estimates guard the deadlines. A busy server takes a request when the work ahead of it, at
+ * the pace of late, and the usual error of such a prediction leave time for it. An idle server
+ * refuses only what even the fastest run so far could not make, so that one stalled run never locks
+ * the door.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/pipeline.h"
@@ -20,22 +21,12 @@
 #include <string.h>
 #include <uv.h>
 
+#include "server/admission.h"
 #include "server/batcher.h"
 #include "server/metrics.h"
 #include "server/registry.h"
+#include "server/runner.h"
 #include "server/workers.h"
-
-/* The batch that runs. */
-struct batch {
-    uv_work_t work;
-    struct pipeline *pipeline;
-    struct registry_model *model;
-    int n;
-    struct request_image *images[RN_MAX_BATCH];
-    const float *inputs[RN_MAX_BATCH];
-    uint64_t launched_ns, expected_ns; /* the loop's */
-    uint64_t start_ns, end_ns;         /* the worker's, until it is done */
-};
 
 struct pipeline {
     uv_loop_t *loop;
@@ -43,12 +34,12 @@ struct pipeline {
     struct pipeline_options options;
     struct metrics *metrics;
     struct workers *workers;
+    struct runner *runner;
     struct registry_model *busy; /* models with images, the next to serve first */
-    struct batch batch;
-    bool running;
+    uint64_t paced_ns; /* since when the next batch is being worked for; 0: nothing to do */
+    struct admission admission;
     size_t n_requests; /* taken and not done */
     int n_queued;      /* images admitted and not yet in a batch */
-    int n_undecoded;   /* those of them that are not ready for a batch */
 };
 
 /* ---- leaving ------------------------------------------------------------------------------- */
@@ -96,7 +87,8 @@ static void expect(struct pipeline *pipeline, struct registry_model *model, int 
     const bool was_idle = batcher_images(model->batcher) == 0;
     batcher_expect(model->batcher, n);
     pipeline->n_queued += n;
-    pipeline->n_undecoded += n;
+    if (pipeline->n_queued == n && n > 0 && !runner_running(pipeline->runner))
+        pipeline->paced_ns = uv_hrtime();
     if (was_idle && n > 0)
         append_model(pipeline, model);
     else if (!was_idle && batcher_images(model->batcher) == 0)
@@ -131,59 +123,57 @@ static void finish_image(struct pipeline *pipeline, struct request_image *image)
 
 /* ---- admission ----------------------------------------------------------------------------- */
 
-/* When the engine would be done with everything ahead of one more batch of this model, from now.
- * Models take turns: of another model no more batches come first than this one has, plus one. */
-static uint64_t engine_wait_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                               int n_own_batches, uint64_t now_ns)
+/* What is ahead of one more image of this model, from now. Models take turns: of another model no
+ * more batches come first than this one has, plus one. */
+static uint64_t backlog_ns(const struct pipeline *pipeline, const struct registry_model *model,
+                           int n_more, uint64_t now_ns)
 {
-    uint64_t wait_ns = 0;
-    if (pipeline->running) {
-        const uint64_t end_ns = pipeline->batch.launched_ns + pipeline->batch.expected_ns;
-        wait_ns = end_ns > now_ns ? end_ns - now_ns : 0;
+    const struct batcher *own = model->batcher;
+    const int n_own = batcher_images(own) + n_more;
+    const int n_own_batches = n_own / batcher_best_batch(own) + 1;
+    uint64_t wait_ns = batcher_pace_ns(own, n_own);
+    const struct runner_batch *batch = runner_running(pipeline->runner);
+    if (batch) {
+        const uint64_t end_ns =
+            batch->launched_ns + batcher_pace_ns(batch->model->batcher, batch->n);
+        wait_ns += end_ns > now_ns ? end_ns - now_ns : 0;
     }
     for (const struct registry_model *other = pipeline->busy; other; other = other->next_busy) {
         if (other == model)
             continue;
-        const int most = n_own_batches * batcher_max_batch(other->batcher);
+        const int most = n_own_batches * batcher_best_batch(other->batcher);
         const int n = batcher_images(other->batcher);
-        wait_ns += batcher_cost_ns(other->batcher, n < most ? n : most);
+        wait_ns += batcher_pace_ns(other->batcher, n < most ? n : most);
     }
     return wait_ns;
 }
 
-static uint64_t predict_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                           int n_images, uint64_t now_ns)
+/* What such a request should count on; *predicted_ns without the margin for error, 0 if idle. */
+static uint64_t bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
+                         int n_images, uint64_t now_ns, uint64_t *predicted_ns)
 {
-    const struct batcher *batcher = model->batcher;
+    *predicted_ns = 0;
     if (pipeline->n_requests == 0)
-        return batcher_fastest_ns(batcher, n_images);
-    const int n = batcher_images(batcher) + n_images;
-    const int max_batch = batcher_max_batch(batcher);
-    const uint64_t engine_ns =
-        engine_wait_ns(pipeline, model, (n + max_batch - 1) / max_batch, now_ns) +
-        batcher_cost_ns(batcher, n);
-    const uint64_t decode_ns =
-        workers_cost_ns(pipeline->workers, pipeline->n_undecoded + n_images) +
-        batcher_cost_ns(batcher, n_images < max_batch ? n_images : max_batch);
-    return engine_ns > decode_ns ? engine_ns : decode_ns;
+        return batcher_fastest_ns(model->batcher, n_images);
+    *predicted_ns = backlog_ns(pipeline, model, n_images, now_ns);
+    return admission_bound_ns(&pipeline->admission, *predicted_ns);
 }
 
 bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
                     uint64_t deadline_ns, struct problem *problem)
 {
     const uint64_t now_ns = uv_hrtime();
-    const uint64_t predicted_ns = predict_ns(pipeline, model, n_images, now_ns);
+    uint64_t predicted_ns;
+    const uint64_t needed_ns = bound_ns(pipeline, model, n_images, now_ns, &predicted_ns);
     const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     const int limit = pipeline->options.queue_limit;
     if (n_images > limit - pipeline->n_queued) {
         problem_set(problem, PROBLEM_QUEUE_FULL, "%d images are queued, the limit is %d",
                     pipeline->n_queued, limit);
         problem_number(problem, "queue_limit", limit);
-        problem->retry_after_ms = (int)(predicted_ns / 1000000 % 3600000) + 1;
-    } else if (left_ns == 0) {
-        request_late(problem, "receive");
-    } else if (predicted_ns > left_ns) {
-        request_unmeetable(problem, predicted_ns, left_ns);
+        problem->retry_after_ms = (int)(needed_ns / 1000000 % 3600000) + 1;
+    } else if (left_ns == 0 || needed_ns > left_ns) {
+        request_unmeetable(problem, needed_ns, left_ns);
     } else {
         return true;
     }
@@ -193,24 +183,12 @@ bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int
 
 double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct registry_model *model)
 {
-    const int n = batcher_images(model->batcher);
-    const int n_batches = n / batcher_max_batch(model->batcher) + 1;
-    return (double)(engine_wait_ns(pipeline, model, n_batches, uv_hrtime()) +
-                    batcher_cost_ns(model->batcher, n)) /
-           1e6;
+    return (double)backlog_ns(pipeline, model, 0, uv_hrtime()) / 1e6;
 }
 
 /* ---- from station to station ----------------------------------------------------------------- */
 
 static void advance(struct pipeline *pipeline); /* every station ends by setting the next going */
-
-static void infer_work(uv_work_t *work)
-{
-    struct batch *batch = work->data;
-    batch->start_ns = uv_hrtime();
-    rn_session_run(batch->model->session, batch->inputs, batch->n, batch->model->logits);
-    batch->end_ns = uv_hrtime();
-}
 
 /* The number of images is known now; until here the request counted as one. */
 static void parsed(void *context, struct request *request)
@@ -243,73 +221,49 @@ static void decoded(void *context, struct request_image *image)
         finish_image(pipeline, image);
     } else {
         image->state = REQUEST_QUEUED;
-        pipeline->n_undecoded--;
         batcher_add(model->batcher, image);
     }
     advance(pipeline);
 }
 
-static void learn_batch(struct pipeline *pipeline)
+/* From those requests only that had little time to spare: how far off a short wait was predicted
+ * says nothing about a long one, and nobody depends on it. */
+static void learn_admission(struct pipeline *pipeline, const struct request *request,
+                            uint64_t now_ns)
 {
-    const struct batch *batch = &pipeline->batch;
-    const double seconds = (double)(batch->end_ns - batch->start_ns) / 1e9;
-    const double expected = (double)batch->expected_ns / 1e9;
-    char labels[32];
-    batcher_learn(batch->model->batcher, batch->n, batch->end_ns - batch->start_ns);
-    metrics_observe(pipeline->metrics, METRIC_BATCH_SIZE, "", batch->n);
-    metrics_add(pipeline->metrics, METRIC_ENGINE_BUSY, "", seconds);
-    if (expected > 0)
-        metrics_observe(pipeline->metrics, METRIC_PREDICTION_ERROR, "",
-                        seconds > expected ? seconds - expected : expected - seconds);
-    (void)snprintf(labels, sizeof labels, "batch_size=\"%d\"", batch->n);
-    metrics_set(pipeline->metrics, METRIC_BATCH_PREDICTED, labels,
-                (double)batcher_cost_ns(batch->model->batcher, batch->n) / 1e9);
+    if (2 * request->predicted_ns < request->deadline_ns - request->admitted_ns)
+        return;
+    admission_learn(&pipeline->admission, request->predicted_ns, now_ns - request->admitted_ns);
+    metrics_set(pipeline->metrics, METRIC_PREDICTION_MARGIN, "", pipeline->admission.margin);
 }
 
-static void infer_done(uv_work_t *work, int status)
+static void ran(void *context, const struct runner_batch *batch)
 {
-    struct batch *batch = work->data;
-    struct pipeline *pipeline = batch->pipeline;
-    const size_t classes = (size_t)batch->model->info->classes;
-    (void)status; /* libuv's; could only be UV_ECANCELED, which we never ask for */
-    learn_batch(pipeline);
-    for (int i = 0; i < batch->n; i++) {
-        struct request_image *image = batch->images[i];
-        memcpy(image->logits, batch->model->logits + (size_t)i * classes,
-               classes * sizeof *image->logits);
-        image->batch_start_ns = batch->start_ns;
-        image->batch_end_ns = batch->end_ns;
-        metrics_observe_span(pipeline->metrics, METRIC_STAGE_DURATION, "stage=\"queue\"",
-                             image->preprocess_end_ns, batch->start_ns);
-        metrics_observe_span(pipeline->metrics, METRIC_STAGE_DURATION, "stage=\"inference\"",
-                             batch->start_ns, batch->end_ns);
-        if (batch->end_ns > image->request->deadline_ns)
-            request_late(&image->problem, "inference");
+    struct pipeline *pipeline = context;
+    const uint64_t now_ns = uv_hrtime();
+    admission_learn_lag(&pipeline->admission, now_ns - batch->end_ns);
+    if (!batch->measurement) {
+        batcher_learn_pace(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
+        for (int i = 0; i < batch->n; i++) {
+            struct request_image *image = batch->images[i];
+            learn_admission(pipeline, image->request, now_ns);
+            if (batch->end_ns > image->request->deadline_ns)
+                request_late(&image->problem, "inference");
+        }
+        for (int i = 0; i < batch->n; i++)
+            finish_image(pipeline, batch->images[i]);
     }
-    pipeline->running = false;
-    for (int i = 0; i < batch->n; i++)
-        finish_image(pipeline, batch->images[i]);
+    pipeline->paced_ns = now_ns;
     advance(pipeline);
 }
 
 static void launch(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
 {
-    struct batch *batch = &pipeline->batch;
-    batch->model = model;
-    batch->n = batcher_take(model->batcher, batch->images);
-    batch->launched_ns = now_ns;
-    batch->expected_ns = batcher_cost_ns(model->batcher, batch->n);
-    for (int i = 0; i < batch->n; i++) {
-        batch->images[i]->state = REQUEST_RUNNING;
-        batch->images[i]->batch_size = batch->n;
-        batch->inputs[i] = batch->images[i]->tensor;
-    }
     unlink_model(pipeline, model);
-    left_batcher(pipeline, model, batch->n);
+    runner_launch(pipeline->runner, model, now_ns);
+    left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
     if (batcher_images(model->batcher) > 0)
         append_model(pipeline, model); /* behind the others: they take turns */
-    pipeline->running = true;
-    (void)uv_queue_work(pipeline->loop, &batch->work, infer_work, infer_done);
 }
 
 /* Ends the images that cannot be done in time any more; false when the model has none left, and may
@@ -328,7 +282,7 @@ static bool drop_expired(struct pipeline *pipeline, struct registry_model *model
         if (deadline_ns <= now_ns)
             request_late(&image->problem, "queue");
         else
-            request_unmeetable(&image->problem, batcher_fastest_ns(model->batcher, 1),
+            request_unmeetable(&image->problem, batcher_cost_ns(model->batcher, 1),
                                deadline_ns - now_ns);
         finish_image(pipeline, image);
         image = next;
@@ -370,8 +324,10 @@ static void advance(struct pipeline *pipeline)
 {
     workers_start(pipeline->workers);
     (void)uv_timer_stop(&pipeline->wake);
-    if (!pipeline->running)
+    if (!runner_running(pipeline->runner))
         start_batch(pipeline);
+    if (!runner_running(pipeline->runner) && pipeline->n_requests == 0)
+        (void)runner_measure(pipeline->runner);
     double wait_ms = 0;
     for (struct registry_model *model = pipeline->busy; model; model = model->next_busy) {
         const double model_wait_ms = pipeline_predicted_wait_ms(pipeline, model);
@@ -394,15 +350,17 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
     const struct workers_handlers handlers = {parsed, decoded, pipeline};
     pipeline->workers =
         workers_new(loop, options->decode_workers, &options->limits, metrics, &handlers);
-    if (!pipeline->workers) {
+    pipeline->runner = runner_new(loop, metrics, ran, pipeline);
+    if (!pipeline->workers || !pipeline->runner) {
+        workers_free(pipeline->workers);
+        runner_free(pipeline->runner);
         free(pipeline);
         return NULL;
     }
     pipeline->loop = loop;
     pipeline->options = *options;
     pipeline->metrics = metrics;
-    pipeline->batch.pipeline = pipeline;
-    pipeline->batch.work.data = &pipeline->batch;
+    admission_init(&pipeline->admission);
     (void)uv_timer_init(loop, &pipeline->wake);
     pipeline->wake.data = pipeline;
     metrics_set(metrics, METRIC_QUEUE_LIMIT, "", options->queue_limit);
@@ -414,6 +372,7 @@ static void timer_closed(uv_handle_t *timer)
 {
     struct pipeline *pipeline = timer->data;
     workers_free(pipeline->workers);
+    runner_free(pipeline->runner);
     free(pipeline);
 }
 
@@ -421,15 +380,22 @@ void pipeline_free(struct pipeline *pipeline)
 {
     if (!pipeline)
         return;
-    assert(pipeline->n_requests == 0);
+    assert(pipeline_in_flight(pipeline) == 0);
     uv_close((uv_handle_t *)&pipeline->wake, timer_closed);
 }
 
 void pipeline_submit(struct pipeline *pipeline, struct request *request)
 {
     const int n_images = request->images ? request->n_images : 1;
-    const bool admitted =
-        pipeline_admit(pipeline, request->model, n_images, request->deadline_ns, &request->problem);
+    bool admitted = false;
+    if (request->received_ns >= request->deadline_ns)
+        request_late(&request->problem, "receive"); /* the upload took all of it */
+    else
+        admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
+                                  &request->problem);
+    request->admitted_ns = uv_hrtime();
+    (void)bound_ns(pipeline, request->model, n_images, request->admitted_ns,
+                   &request->predicted_ns);
     pipeline->n_requests++;
     if (!admitted) {
         finish_request(pipeline, request);
@@ -437,6 +403,12 @@ void pipeline_submit(struct pipeline *pipeline, struct request *request)
     }
     expect(pipeline, request->model, n_images);
     workers_add(pipeline->workers, request, false);
+    advance(pipeline);
+}
+
+void pipeline_measure(struct pipeline *pipeline, struct registry_model *model)
+{
+    runner_want_measured(pipeline->runner, model);
     advance(pipeline);
 }
 
@@ -475,7 +447,8 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
 
 size_t pipeline_in_flight(const struct pipeline *pipeline)
 {
-    return pipeline->n_requests;
+    return pipeline->n_requests +
+           (pipeline->n_requests == 0 && runner_running(pipeline->runner) != NULL);
 }
 
 size_t pipeline_queued_images(const struct pipeline *pipeline)

@@ -37,10 +37,14 @@ bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int
 /* Takes the request until its done() has been called, possibly from inside this call (refused). */
 void pipeline_submit(struct pipeline *pipeline, struct request *request);
 
+/* In idle moments from now on, runs small batches of zeros whose cost is not known yet, one at a
+ * time, so that the first burst meets a server that knows what batches are worth. */
+void pipeline_measure(struct pipeline *pipeline, struct registry_model *model);
+
 /* The client left: work not yet started is dropped; done() still comes, once. */
 void pipeline_cancel(struct pipeline *pipeline, struct request *request);
 
-/* Requests taken and not yet done. */
+/* Requests taken and not yet done, and a measurement that runs. */
 size_t pipeline_in_flight(const struct pipeline *pipeline);
 size_t pipeline_queued_images(const struct pipeline *pipeline);
 /* What an image arriving now would wait before its batch runs. */

@@ -24,8 +24,9 @@ struct registry_model {
     struct batcher *batcher;
     float *logits; /* [max_batch][classes], of the batch that runs */
     int refs;
-    struct registry_model *next_busy; /* the pipeline's list of models with work */
-    bool self_tested;                 /* one inference ran and its scores are finite and sum to 1 */
+    struct registry_model *next_busy;       /* the pipeline's list of models with work */
+    struct registry_model *next_unmeasured; /* the runner's, of those to measure */
+    bool self_tested; /* one inference ran and its scores are finite and sum to 1 */
 };
 
 struct registry *registry_new(void); /* NULL when out of memory */

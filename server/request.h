@@ -53,7 +53,8 @@ struct request {
     bool keep_rgb;
     atomic_bool cancelled; /* the client left: what has not started will not */
     uint64_t arrived_ns, received_ns, deadline_ns;
-    struct problem problem; /* of the request as a whole (parse failed, refused) */
+    uint64_t admitted_ns, predicted_ns; /* the pipeline's: when it took it, for how long */
+    struct problem problem;             /* of the request as a whole (parse failed, refused) */
     /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets
      * `problem` on failure. NULL when images are set already. */
     void (*parse)(struct request *request);

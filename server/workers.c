@@ -13,9 +13,6 @@
 #include "server/registry.h"
 #include "server/request.h"
 
-#define MEAN_WEIGHT 0.125 /* of a new image in the running mean */
-#define OUTLIER 4         /* an image counts at most this many times the mean */
-
 struct job {
     uv_work_t work;
     struct workers *workers;
@@ -33,7 +30,7 @@ struct workers {
     int n_workers;
     struct job *jobs, *free_jobs;
     struct request *first, **last;
-    double mean_ns, fastest_pixel_ns; /* of an image, of a pixel; 0: nothing known */
+    double fastest_pixel_ns; /* 0: nothing known */
 };
 
 static void parse_work(uv_work_t *work)
@@ -70,7 +67,7 @@ static void parse_done(uv_work_t *work, int status)
 
 static void learn(struct workers *workers, const struct request_image *image)
 {
-    double ns = (double)(image->preprocess_end_ns - image->decode_start_ns);
+    const double ns = (double)(image->preprocess_end_ns - image->decode_start_ns);
     const double pixel_ns = ns / ((double)image->info.width * image->info.height);
     metrics_add(workers->metrics, METRIC_DECODE_BUSY, "", ns / 1e9);
     metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"decode\"",
@@ -79,11 +76,6 @@ static void learn(struct workers *workers, const struct request_image *image)
                          image->decode_end_ns, image->preprocess_end_ns);
     if (workers->fastest_pixel_ns <= 0 || pixel_ns < workers->fastest_pixel_ns)
         workers->fastest_pixel_ns = pixel_ns;
-    if (workers->mean_ns <= 0)
-        workers->mean_ns = ns;
-    if (ns > OUTLIER * workers->mean_ns)
-        ns = OUTLIER * workers->mean_ns;
-    workers->mean_ns += MEAN_WEIGHT * (ns - workers->mean_ns);
 }
 
 static void decode_done(uv_work_t *work, int status)
@@ -175,9 +167,4 @@ void workers_start(struct workers *workers)
             (void)workers_remove(workers, request);
         (void)uv_queue_work(workers->loop, &job->work, decode_work, decode_done);
     }
-}
-
-uint64_t workers_cost_ns(const struct workers *workers, int n)
-{
-    return (uint64_t)(workers->mean_ns * n / workers->n_workers);
 }

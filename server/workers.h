@@ -37,7 +37,5 @@ void workers_add(struct workers *workers, struct request *request, bool first);
 bool workers_remove(struct workers *workers, const struct request *request);
 /* Hands out work while workers are free. After every add and in every handler's wake. */
 void workers_start(struct workers *workers);
-/* What n images would take from now on, by the mean of the past. */
-uint64_t workers_cost_ns(const struct workers *workers, int n);
 
 #endif

@@ -269,6 +269,8 @@ static void load_done(uv_work_t *work, int status)
     s->api.registry = s->registry;
     if (s->api.draining)
         return;
+    for (struct registry_model *m = registry_first(s->registry); m; m = m->next)
+        pipeline_measure(s->pipeline, m);
     metrics_set(s->metrics, METRIC_READY, "", 1);
     announce(s);
     notify_send("READY=1");

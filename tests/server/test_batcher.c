@@ -90,13 +90,41 @@ Test(batcher, leaves_when_the_tightest_deadline_is_as_near_as_a_run_is_long)
 {
     uint64_t wake;
     for (int i = 0; i < 50; i++)
-        batcher_learn(batcher, 2, 10 * MS); /* 5 ms an image, any batch of two takes 10 */
+        for (int n = 1; n <= MAX_BATCH; n++)
+            batcher_learn(batcher, n, (uint64_t)n * MS / 10 + 10 * MS); /* large ones pay */
     add(0, 5 * MS, FAR);
-    add(1, 5 * MS, 22 * MS);
+    add(1, 5 * MS, 16 * MS);
     batcher_expect(batcher, 1);
     cr_assert_not(due(5 * MS, &wake));
-    cr_assert_leq(wake, 7 * MS); /* one more image would make 15 ms: 22 - 15 */
-    cr_assert(due(7 * MS, &wake));
+    cr_assert_leq(wake, 6 * MS); /* with one more image it would take 10.3 ms */
+    cr_assert(due(6 * MS, &wake));
+}
+
+Test(batcher, leaves_at_once_when_more_images_would_gain_nothing)
+{
+    uint64_t wake;
+    for (int n = 1; n <= MAX_BATCH; n++)
+        batcher_learn(batcher, n, (uint64_t)n * 10 * MS);
+    cr_assert_eq(batcher_best_batch(batcher), 1);
+    add(0, 5 * MS, FAR);
+    batcher_expect(batcher, 3);
+    cr_assert(due(5 * MS, &wake));
+}
+
+Test(batcher, makes_a_batch_no_larger_than_its_tightest_deadline_allows)
+{
+    struct request_image *out[MAX_BATCH];
+    for (int n = 1; n <= MAX_BATCH; n++)
+        batcher_learn(batcher, n, (uint64_t)n * 8 * MS);
+    add(0, 5 * MS, FAR);
+    add(1, 5 * MS, 5 * MS + 18 * MS); /* two take 16 ms, three 24 */
+    add(2, 5 * MS, FAR);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 2);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 1);
+    add(3, 5 * MS, 6 * MS);
+    add(4, 5 * MS, FAR);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 1, "one always goes");
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 1);
 }
 
 Test(batcher, takes_the_oldest_first_and_no_more_than_fit)
@@ -104,16 +132,16 @@ Test(batcher, takes_the_oldest_first_and_no_more_than_fit)
     struct request_image *out[MAX_BATCH];
     for (int i = 0; i < 6; i++)
         add(i, (uint64_t)i, FAR);
-    cr_assert_eq(batcher_take(batcher, out), MAX_BATCH);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), MAX_BATCH);
     for (int i = 0; i < MAX_BATCH; i++)
         cr_assert_eq(out[i], &images[i]);
     cr_assert_eq(batcher_ready(batcher), 2);
-    cr_assert_eq(batcher_take(batcher, out), 2);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 2);
     cr_assert_eq(out[0], &images[4]);
     cr_assert_eq(out[1], &images[5]);
     cr_assert_eq(batcher_images(batcher), 0);
     add(6, 1, FAR); /* the list is whole again */
-    cr_assert_eq(batcher_take(batcher, out), 1);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 1);
     cr_assert_eq(out[0], &images[6]);
 }
 
@@ -129,25 +157,39 @@ Test(batcher, gives_up_the_images_of_one_request)
         cr_assert_eq(image->request, &requests[1]);
     cr_assert_eq(n, 2);
     add(4, 1, FAR); /* behind what is left, the removed one having been the last */
-    cr_assert_eq(batcher_take(batcher, out), 3);
+    cr_assert_eq(batcher_take(batcher, 5 * MS, out), 3);
     cr_assert_eq(out[0], &images[0]);
     cr_assert_eq(out[1], &images[2]);
     cr_assert_eq(out[2], &images[4]);
 }
 
-Test(batcher, expires_what_even_the_fastest_run_could_not_finish)
+static int expire(uint64_t now_ns)
+{
+    int n = 0;
+    for (const struct request_image *image = batcher_expire(batcher, now_ns); image;
+         image = image->next)
+        n++;
+    return n;
+}
+
+Test(batcher, expires_what_a_run_would_make_late)
+{
+    for (int i = 0; i < 40; i++)
+        batcher_learn(batcher, 1, 10 * MS);
+    add(0, 1, 100 * MS);
+    add(1, 1, 109 * MS);
+    add(2, 1, 111 * MS);
+    cr_assert_eq(expire(100 * MS), 2);
+    cr_assert_eq(batcher_ready(batcher), 1);
+}
+
+Test(batcher, lets_a_lone_image_try_what_was_fast_enough_once)
 {
     for (int i = 0; i < 10; i++)
         batcher_learn(batcher, 1, (i == 3 ? 4 : 10) * MS);
-    add(0, 1, 100 * MS);
-    add(1, 1, 104 * MS);
-    add(2, 1, 105 * MS);
-    const struct request_image *expired = batcher_expire(batcher, 100 * MS);
-    int n = 0;
-    for (; expired; expired = expired->next, n++)
-        cr_assert(expired == &images[0] || expired == &images[1]);
-    cr_assert_eq(n, 2, "a run took 4 ms once");
-    cr_assert_eq(batcher_ready(batcher), 1);
+    add(0, 1, 105 * MS);
+    cr_assert_eq(expire(100 * MS), 0, "a run took 4 ms once");
+    cr_assert_eq(expire(101 * MS), 1);
 }
 
 Test(batcher, learns_a_base_and_a_slope)
@@ -183,4 +225,13 @@ Test(batcher, follows_a_machine_that_has_become_slower)
     for (int i = 0; i < 100; i++)
         batcher_learn(batcher, 1 + i % 2, (uint64_t)(1 + i % 2) * 9 * MS);
     cr_assert_float_eq((double)batcher_cost_ns(batcher, 2) / (double)MS, 18, 0.5);
+}
+
+Test(batcher, paces_a_server_by_what_came_through)
+{
+    batcher_learn(batcher, 1, 5 * MS);
+    cr_assert_eq(batcher_pace_ns(batcher, 3), batcher_cost_ns(batcher, 3), "nothing better known");
+    for (int i = 0; i < 50; i++)
+        batcher_learn_pace(batcher, 4, 40 * MS); /* decoding shares the cores: 10 ms an image */
+    cr_assert_float_eq((double)batcher_pace_ns(batcher, 3) / (double)MS, 30, 0.1);
 }

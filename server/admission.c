@@ -1,0 +1,50 @@
+/* Two running quantiles.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/admission.h"
+
+#define QUANTILE 0.997
+#define MARGIN_STEP 0.04
+#define MIN_MARGIN 1.0
+#define MAX_MARGIN 3.0
+#define LAG_STEP_NS 500e3
+#define MIN_LAG_NS 500e3
+#define MAX_LAG_NS 50e6
+
+/* One step of Robbins and Monro: at the quantile, the rare long steps up and the frequent short
+ * ones down cancel out. */
+static double follow(double estimate, double value, double step)
+{
+    return value > estimate ? estimate + step * QUANTILE : estimate - step * (1 - QUANTILE);
+}
+
+static double clamp(double value, double min, double max)
+{
+    return value < min ? min : value > max ? max : value;
+}
+
+void admission_init(struct admission *admission)
+{
+    admission->margin = 1.1;
+    admission->lag_ns = 2e6;
+}
+
+void admission_learn(struct admission *admission, uint64_t predicted_ns, uint64_t actual_ns)
+{
+    if (predicted_ns == 0)
+        return;
+    const double ratio = (double)actual_ns / (double)predicted_ns;
+    admission->margin =
+        clamp(follow(admission->margin, ratio, MARGIN_STEP), MIN_MARGIN, MAX_MARGIN);
+}
+
+void admission_learn_lag(struct admission *admission, uint64_t lag_ns)
+{
+    admission->lag_ns =
+        clamp(follow(admission->lag_ns, (double)lag_ns, LAG_STEP_NS), MIN_LAG_NS, MAX_LAG_NS);
+}
+
+uint64_t admission_bound_ns(const struct admission *admission, uint64_t predicted_ns)
+{
+    return (uint64_t)((double)predicted_ns * admission->margin + 2 * admission->lag_ns);
+}

@@ -1,0 +1,28 @@
+/* How far a prediction is to be trusted: the quantile of past predictions that an accepted request
+ * must not exceed.
+ *
+ * Pure. Times are nanoseconds. A prediction is the time from now until everything ahead and the
+ * request itself have been through the engine, at the learned pace; reality adds noise to it, in
+ * proportion, and the lag of a busy event loop at both ends. Both are learned as the value that
+ * 997 of 1000 stay below (stochastic approximation: Robbins and Monro, 1951).
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_ADMISSION_H
+#define RESNETD_SERVER_ADMISSION_H
+
+#include <stdint.h>
+
+struct admission {
+    double margin; /* what real times are at most, in predicted ones */
+    double lag_ns; /* what the loop takes at most to notice that something is ready */
+};
+
+void admission_init(struct admission *admission);
+/* A request that was predicted to take so long took so long. */
+void admission_learn(struct admission *admission, uint64_t predicted_ns, uint64_t actual_ns);
+/* The loop noticed so late that a batch was done. */
+void admission_learn_lag(struct admission *admission, uint64_t lag_ns);
+/* What a client that sees this prediction should count on. */
+uint64_t admission_bound_ns(const struct admission *admission, uint64_t predicted_ns);
+
+#endif
