@@ -265,3 +265,44 @@ done:
         config_done(&config);
     return ok;
 }
+
+static size_t field_bytes(const struct option *option)
+{
+    switch (option->type) {
+    case OPTION_INT:
+        return sizeof(int);
+    case OPTION_SIZE:
+        return sizeof(size_t);
+    case OPTION_TEXT:
+        return sizeof(char *);
+    default:
+        return sizeof(struct config_list);
+    }
+}
+
+static void swap(void *a, void *b, size_t n)
+{
+    char *x = a, *y = b;
+    for (size_t i = 0; i < n; i++) {
+        const char c = x[i];
+        x[i] = y[i];
+        y[i] = c;
+    }
+}
+
+void config_adopt(struct config *config, struct config *next, void (*warn)(const char *sentence))
+{
+    for (size_t i = 0; i < n_options; i++) {
+        const struct option *option = &options[i];
+        char now[1024], then[1024], sentence[256];
+        (void)config_value(config, option->key, now, sizeof now);
+        (void)config_value(next, option->key, then, sizeof then);
+        if (option->reloadable) {
+            swap((char *)config + option->offset, (char *)next + option->offset,
+                 field_bytes(option));
+        } else if (strcmp(now, then) != 0) {
+            snprintf(sentence, sizeof sentence, "%s changes with a restart only", option->key);
+            warn(sentence);
+        }
+    }
+}

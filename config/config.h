@@ -48,6 +48,9 @@ struct config_error {
 bool config_load(struct config *out, int argc, char *const *argv, char *const *envp,
                  void (*warn)(const char *sentence), struct config_error *err)
     __attribute__((warn_unused_result));
+/* Takes over what differs in `next` and may change while the daemon runs; `next` gets the old
+ * values (config_done() it). `warn` hears of each setting that needs a restart. */
+void config_adopt(struct config *config, struct config *next, void (*warn)(const char *sentence));
 /* Frees the texts; a zeroed or NULL config is fine. */
 void config_done(struct config *config);
 

@@ -25,7 +25,8 @@ const struct option options[] = {
      .offset = offsetof(struct config, key_),                                                      \
      DEFAULT_##type_(def_),                                                                        \
      .min = min_,                                                                                  \
-     .max = max_},
+     .max = max_,                                                                                  \
+     .reloadable = reloadable_},
 #include "config/options.def"
 #undef OPTION
 };

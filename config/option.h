@@ -19,6 +19,7 @@ struct option {
     const char *text;   /* default of a TEXT */
     long long number;   /* default of a number */
     long long min, max; /* of a number */
+    bool reloadable;    /* may change while the daemon runs */
 };
 
 /* The rows of options.def in order, and their keys alone (for config_nearest). */

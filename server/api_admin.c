@@ -1,11 +1,10 @@
-/* Health, metrics, models and problems, all answered on the spot from what the loop owns.
+/* Health, metrics and problems, all answered on the spot from what the loop owns.
  *
  * Loop thread. None needs a model's name or waits for the engine, so probes stay quick under load.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/api_admin.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +40,8 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange)
     (void)api;
     struct text out = {0};
     text_add(&out, "{\"name\":\"resnetd\",\"version\":\"" RESNETD_VERSION "\",\"endpoints\":["
-                   "\"POST /classify\",\"GET /models\",\"GET /livez\",\"GET /readyz\","
+                   "\"POST /classify\",\"GET /models\",\"PUT /models/{name}\","
+                   "\"DELETE /models/{name}\",\"GET /livez\",\"GET /readyz\","
                    "\"GET /metrics\",\"GET /problems\"]}");
     reply_json(exchange, 200, &out);
 }
@@ -102,29 +102,6 @@ static void write_member(struct text *out, const char *key, const char *value)
     text_json(out, value);
 }
 
-void api_admin_models(const struct api *api, struct http_exchange *exchange)
-{
-    struct text out = {0};
-    text_add(&out, "{\"models\":[");
-    const struct registry_model *first = api->registry ? registry_first(api->registry) : NULL;
-    for (const struct registry_model *model = first; model; model = model->next) {
-        const struct rn_model_info *info = model->info;
-        text_add(&out, model == first ? "{\"name\":" : ",{\"name\":");
-        text_json(&out, info->name);
-        write_member(&out, "version", info->version);
-        write_member(&out, "digest", info->digest);
-        write_member(&out, "precision", info->precision);
-        text_format(&out, ",\"classes\":%d,\"input\":[%d,%d,%d],\"parameters\":%" PRIu64,
-                    info->classes, info->input[0], info->input[1], info->input[2],
-                    info->parameters);
-        write_member(&out, "source", info->source);
-        write_member(&out, "accuracy", info->accuracy);
-        text_add(&out, "}");
-    }
-    text_add(&out, "]}");
-    reply_json(exchange, 200, &out);
-}
-
 static void write_problem(struct text *out, const struct api *api, enum problem_type type)
 {
     const struct problem_row *row = problem_row(type);
@@ -134,7 +111,7 @@ static void write_problem(struct text *out, const struct api *api, enum problem_
     write_member(out, "meaning", row->meaning);
     if (row->setting[0]) {
         write_member(out, "setting", row->setting);
-        write_member(out, "value", api->setting(api->setting_context, row->setting));
+        write_member(out, "value", api->setting(api->daemon, row->setting));
     }
     text_add(out, "}");
 }

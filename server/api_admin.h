@@ -1,4 +1,4 @@
-/* The endpoints that look at the daemon: health, metrics, models, problems. Loop thread.
+/* The endpoints that look at the daemon: health, metrics, problems. Loop thread.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_API_ADMIN_H
@@ -11,7 +11,6 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange);
 void api_admin_livez(const struct api *api, struct http_exchange *exchange);
 void api_admin_readyz(const struct api *api, struct http_exchange *exchange);
 void api_admin_metrics(const struct api *api, struct http_exchange *exchange);
-void api_admin_models(const struct api *api, struct http_exchange *exchange);
 void api_admin_problems(const struct api *api, struct http_exchange *exchange);
 /* /problems/{slug} */
 void api_admin_problem(const struct api *api, struct http_exchange *exchange);

@@ -156,6 +156,15 @@ int batcher_take(struct batcher *batcher, uint64_t now_ns, struct request_image 
     return n;
 }
 
+void batcher_inherit(struct batcher *batcher, const struct batcher *from)
+{
+    if (batcher->curve.max != from->curve.max)
+        return;
+    batcher->curve = from->curve;
+    batcher->pace_n = from->pace_n;
+    batcher->pace_ns = from->pace_ns;
+}
+
 void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns)
 {
     costcurve_learn(&batcher->curve, n, duration_ns);

@@ -43,6 +43,8 @@ bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window
  * before its deadline; at least one if any is ready. How many. */
 int batcher_take(struct batcher *batcher, uint64_t now_ns, struct request_image **out);
 
+/* Learns what another one knows about costs, if their largest batches are the same. */
+void batcher_inherit(struct batcher *batcher, const struct batcher *from);
 /* A batch of n images took this long. */
 void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns);
 /* A batch of n images came this long after the one before it, or after work began: decoding and

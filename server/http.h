@@ -32,6 +32,7 @@ struct http_exchange {
     uint64_t arrived_ns;    /* monotonic: header complete, by the kernel's clock where it tells */
     uint64_t received_ns;   /* monotonic: body complete */
     uint64_t replied_ns;    /* monotonic: http_reply called; 0 before */
+    bool admin;             /* came in on a listener for operators */
     int status;             /* of the reply; 499 when the client left before it; 0 before */
     size_t reply_bytes;
     void *user; /* the handler's */
@@ -55,6 +56,7 @@ struct http_options {
     size_t max_body_bytes;
     int max_connections;
     int header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    bool admin;                 /* exchanges are an operator's */
     int min_upload_bytes_per_s; /* checked after the first five seconds of a body; 0 = off */
 };
 

@@ -88,6 +88,7 @@ struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char 
     exchange->base.method = method;
     exchange->base.path = path;
     exchange->base.declared_bytes = -1;
+    exchange->base.admin = conn->http->options.admin;
     exchange->base.arrived_ns = uv_hrtime() - waited_ns(conn->fd);
     name_peer(conn->mhd, exchange->base.peer, sizeof exchange->base.peer);
     if (!take_id(exchange->base.id,

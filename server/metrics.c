@@ -198,6 +198,13 @@ void metrics_set(struct metrics *metrics, enum metric id, const char *labels, do
         series->value = value;
 }
 
+void metrics_clear(struct metrics *metrics, enum metric id)
+{
+    for (size_t i = 0; i < metrics->families[id].n; i++)
+        free(metrics->families[id].items[i].labels);
+    metrics->families[id].n = 0;
+}
+
 void metrics_observe(struct metrics *metrics, enum metric id, const char *labels, double value)
 {
     struct series *series = find(metrics, id, labels);

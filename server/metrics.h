@@ -25,6 +25,8 @@ void metrics_free(struct metrics *metrics);
 void metrics_add(struct metrics *metrics, enum metric id, const char *labels, double value);
 void metrics_set(struct metrics *metrics, enum metric id, const char *labels, double value);
 void metrics_observe(struct metrics *metrics, enum metric id, const char *labels, double value);
+/* Forgets all series of a gauge. */
+void metrics_clear(struct metrics *metrics, enum metric id);
 /* Observes the seconds between two monotonic times; nothing when one of them is 0. */
 void metrics_observe_span(struct metrics *metrics, enum metric id, const char *labels,
                           uint64_t from_ns, uint64_t to_ns);

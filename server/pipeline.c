@@ -358,14 +358,20 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
         return NULL;
     }
     pipeline->loop = loop;
-    pipeline->options = *options;
     pipeline->metrics = metrics;
     admission_init(&pipeline->admission);
     (void)uv_timer_init(loop, &pipeline->wake);
     pipeline->wake.data = pipeline;
-    metrics_set(metrics, METRIC_QUEUE_LIMIT, "", options->queue_limit);
+    pipeline_set_options(pipeline, options);
     advance(pipeline);
     return pipeline;
+}
+
+void pipeline_set_options(struct pipeline *pipeline, const struct pipeline_options *options)
+{
+    pipeline->options = *options;
+    workers_set_limits(pipeline->workers, &options->limits);
+    metrics_set(pipeline->metrics, METRIC_QUEUE_LIMIT, "", options->queue_limit);
 }
 
 static void timer_closed(uv_handle_t *timer)

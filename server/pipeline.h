@@ -28,6 +28,9 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
 /* Only when nothing is in flight. */
 void pipeline_free(struct pipeline *pipeline);
 
+/* From the next request on; the number of decode workers stays. */
+void pipeline_set_options(struct pipeline *pipeline, const struct pipeline_options *options);
+
 /* Would a request of `n_images` with this deadline be taken now? Sets `problem` (queue-full,
  * deadline-unmeetable with predicted_ms, deadline_ms, queue_depth and Retry-After) if not. Asked
  * at header time and by pipeline_submit. */

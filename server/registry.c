@@ -24,17 +24,44 @@ static void model_free(struct registry_model *model)
 }
 
 /* One run of one image with every value `value`; false when the scores are no distribution. */
-static bool try_image(struct registry_model *model, float *tensor, size_t n_values, float value)
+static bool try_image(const struct registry_model *model, struct rn_session *session, float *tensor,
+                      size_t n_values, float value)
 {
     for (size_t i = 0; i < n_values; i++)
         tensor[i] = value;
     const float *input = tensor;
-    rn_session_run(model->session, &input, 1, model->logits);
+    rn_session_run(session, &input, 1, model->logits);
     rn_softmax(model->logits, model->info->classes, model->logits);
     double sum = 0;
     for (int i = 0; i < model->info->classes; i++)
         sum += (double)model->logits[i];
     return isfinite(sum) && fabs(sum - 1) < 1e-3;
+}
+
+/* The link to the model of this name, or to the end of the list. */
+static struct registry_model **find_link(struct registry *registry, const char *name)
+{
+    struct registry_model **link = &registry->first;
+    while (*link && strcmp((*link)->info->name, name) != 0)
+        link = &(*link)->next;
+    return link;
+}
+
+/* *link is in the list. */
+static void drop(struct registry *registry, struct registry_model **link)
+{
+    struct registry_model *model = *link;
+    *link = model->next;
+    if (registry->last == &model->next)
+        registry->last = link;
+    registry_unref(model);
+}
+
+static void append(struct registry *registry, struct registry_model *model)
+{
+    model->next = NULL;
+    *registry->last = model;
+    registry->last = &model->next;
 }
 
 struct registry *registry_new(void)
@@ -91,32 +118,85 @@ enum rn_status registry_add(struct registry *registry, struct rn_model *model,
         status = rn_fail(err, RN_NO_MEMORY, "model %s: out of memory", info->name);
         goto fail;
     }
-    *registry->last = entry;
-    registry->last = &entry->next;
+    append(registry, entry);
     return RN_OK;
 fail:
     model_free(entry);
     return status;
 }
 
-enum rn_status registry_self_test(struct registry_model *model, struct rn_error *err)
+enum rn_status registry_self_test(struct registry_model *model, struct rn_threads *aside,
+                                  struct rn_error *err)
 {
     const int *input = model->info->input;
     const size_t n_values = (size_t)input[0] * (size_t)input[1] * (size_t)input[2];
+    struct rn_session *session = model->session;
+    if (aside) {
+        const enum rn_status status = rn_session_new(model->model, aside, &session, err);
+        if (status != RN_OK)
+            return status;
+    }
     float *tensor = calloc(n_values, sizeof *tensor);
-    if (!tensor)
-        return rn_fail(err, RN_NO_MEMORY, "model %s: out of memory", model->info->name);
-    bool good = try_image(model, tensor, n_values, 0.0f);
+    bool good = tensor && try_image(model, session, tensor, n_values, 0.0f);
     const uint64_t start_ns = uv_hrtime(); /* the first run also pays for cold memory */
-    good = try_image(model, tensor, n_values, 1.0f) && good;
-    batcher_learn(model->batcher, 1, uv_hrtime() - start_ns);
+    good = good && try_image(model, session, tensor, n_values, 1.0f);
+    if (aside)
+        rn_session_free(session);
+    else if (good)
+        batcher_learn(model->batcher, 1, uv_hrtime() - start_ns);
+    const bool had_memory = tensor != NULL;
     free(tensor);
+    if (!had_memory)
+        return rn_fail(err, RN_NO_MEMORY, "model %s: out of memory", model->info->name);
     if (!good)
         return rn_fail(err, RN_BAD_MODEL,
                        "model %s: the self-test's scores are not finite or do not sum to 1",
                        model->info->name);
     model->self_tested = true;
     return RN_OK;
+}
+
+void registry_put(struct registry *registry, struct registry *fresh)
+{
+    while (fresh->first) {
+        struct registry_model *model = fresh->first;
+        struct registry_model **link = find_link(registry, model->info->name);
+        fresh->first = model->next;
+        if (!*link) {
+            append(registry, model);
+            continue;
+        }
+        batcher_inherit(model->batcher, (*link)->batcher);
+        model->next = *link; /* before its namesake, which then goes */
+        *link = model;
+        drop(registry, &model->next);
+    }
+    fresh->last = &fresh->first;
+}
+
+void registry_exchange(struct registry *registry, struct registry *fresh)
+{
+    const struct registry old = *registry;
+    for (struct registry_model *model = fresh->first; model; model = model->next) {
+        const struct registry_model *namesake = *find_link(registry, model->info->name);
+        if (namesake)
+            batcher_inherit(model->batcher, namesake->batcher);
+    }
+    registry->first = fresh->first;
+    registry->last = fresh->first ? fresh->last : &registry->first;
+    fresh->first = old.first;
+    fresh->last = old.first ? old.last : &fresh->first;
+    while (fresh->first)
+        drop(fresh, &fresh->first);
+}
+
+bool registry_remove(struct registry *registry, const char *name)
+{
+    struct registry_model **link = find_link(registry, name);
+    if (!*link)
+        return false;
+    drop(registry, link);
+    return true;
 }
 
 struct registry_model *registry_ref(struct registry *registry, const char *name)

@@ -26,6 +26,7 @@ struct registry_model {
     int refs;
     struct registry_model *next_busy;       /* the pipeline's list of models with work */
     struct registry_model *next_unmeasured; /* the runner's, of those to measure */
+    bool wants_measurement;                 /* is in that list */
     bool self_tested; /* one inference ran and its scores are finite and sum to 1 */
 };
 
@@ -39,9 +40,18 @@ enum rn_status registry_add(struct registry *registry, struct rn_model *model,
     __attribute__((warn_unused_result));
 
 /* Runs an image of zeros and one of ones: both must give finite scores that sum to 1. Sets
- * self_tested and teaches the batcher what a run costs. RN_BAD_MODEL, RN_NO_MEMORY. */
-enum rn_status registry_self_test(struct registry_model *model, struct rn_error *err)
-    __attribute__((warn_unused_result));
+ * self_tested and teaches the batcher what a run costs; not so with a team of its own (else NULL),
+ * for a model whose threads are in use. RN_BAD_MODEL, RN_NO_MEMORY. */
+enum rn_status registry_self_test(struct registry_model *model, struct rn_threads *aside,
+                                  struct rn_error *err) __attribute__((warn_unused_result));
+
+/* Moves the models of `fresh` into the registry, over those of the same names, from whom they
+ * inherit what a run costs; new names go to the end. `fresh` has none then. */
+void registry_put(struct registry *registry, struct registry *fresh);
+/* The same, and what has no namesake in `fresh` leaves; the order is that of `fresh`. */
+void registry_exchange(struct registry *registry, struct registry *fresh);
+/* False when there is none of this name. */
+bool registry_remove(struct registry *registry, const char *name);
 
 /* By name; NULL or "" gives the first one. NULL when there is none. Adds a reference. */
 struct registry_model *registry_ref(struct registry *registry, const char *name);

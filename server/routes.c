@@ -12,6 +12,7 @@
 #include "server/accesslog.h"
 #include "server/api_admin.h"
 #include "server/api_classify.h"
+#include "server/api_models.h"
 #include "server/metrics.h"
 
 #define LONG_BODY_BYTES 65536 /* what is shorter is read even when it is refused */
@@ -23,25 +24,29 @@ struct route {
     const char *label; /* of metrics */
     const char *methods[2];
     const char *allow;
+    bool for_operators;                /* only for who runs the daemon */
     handle_fn request;                 /* must be there and must reply, now or later */
     handle_fn header, gone, completed; /* of a handler that keeps exchange->user, else NULL */
 };
 
 #define UPLOAD {"POST", "PUT"}, "POST, PUT, OPTIONS"
 #define READ {"GET", "HEAD"}, "GET, HEAD, OPTIONS"
+#define CHANGE {"PUT", "DELETE"}, "PUT, DELETE, OPTIONS"
 
 static const struct route routes[] = {
-    {"/classify", "/classify", UPLOAD, api_classify_request, api_classify_header, api_classify_gone,
-     api_classify_completed},
-    {"/", "/", READ, api_admin_index, NULL, NULL, NULL},
-    {"/livez", "/livez", READ, api_admin_livez, NULL, NULL, NULL},
-    {"/readyz", "/readyz", READ, api_admin_readyz, NULL, NULL, NULL},
-    {"/healthz", "/healthz", READ, api_admin_readyz, NULL, NULL, NULL},
-    {"/ping", "/ping", READ, api_admin_readyz, NULL, NULL, NULL},
-    {"/metrics", "/metrics", READ, api_admin_metrics, NULL, NULL, NULL},
-    {"/models", "/models", READ, api_admin_models, NULL, NULL, NULL},
-    {"/problems", "/problems", READ, api_admin_problems, NULL, NULL, NULL},
-    {"/problems/", "/problems/{slug}", READ, api_admin_problem, NULL, NULL, NULL},
+    {"/classify", "/classify", UPLOAD, false, api_classify_request, api_classify_header,
+     api_classify_gone, api_classify_completed},
+    {"/", "/", READ, false, api_admin_index, NULL, NULL, NULL},
+    {"/livez", "/livez", READ, false, api_admin_livez, NULL, NULL, NULL},
+    {"/readyz", "/readyz", READ, false, api_admin_readyz, NULL, NULL, NULL},
+    {"/healthz", "/healthz", READ, false, api_admin_readyz, NULL, NULL, NULL},
+    {"/ping", "/ping", READ, false, api_admin_readyz, NULL, NULL, NULL},
+    {"/metrics", "/metrics", READ, false, api_admin_metrics, NULL, NULL, NULL},
+    {"/models", "/models", READ, false, api_models_list, NULL, NULL, NULL},
+    {"/models/", "/models/{name}", CHANGE, true, api_models_change, NULL, api_models_gone,
+     api_models_completed},
+    {"/problems", "/problems", READ, false, api_admin_problems, NULL, NULL, NULL},
+    {"/problems/", "/problems/{slug}", READ, false, api_admin_problem, NULL, NULL, NULL},
 };
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"};
@@ -73,6 +78,48 @@ bool routes_body_is_long(const struct http_exchange *exchange)
            http_header(exchange, "Transfer-Encoding") != NULL;
 }
 
+/* ---- operators --------------------------------------------------------------------------------
+ */
+
+static bool is_local(const char *peer)
+{
+    static const char mapped[] = "::ffff:";
+    if (strncmp(peer, mapped, strlen(mapped)) == 0)
+        peer += strlen(mapped);
+    return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strcmp(peer, "unix") == 0;
+}
+
+/* What a proxy or a web page sends along comes from elsewhere, whoever connected. */
+static bool was_passed_on(const struct http_exchange *exchange)
+{
+    static const char *const names[] = {"Forwarded", "X-Forwarded-For", "Via", "Origin"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (http_header(exchange, names[i]))
+            return true;
+    return false;
+}
+
+/* In a time that does not tell how much of it was right. */
+static bool has_token(const struct api *api, const struct http_exchange *exchange)
+{
+    static const char scheme[] = "Bearer ";
+    const char *given = http_header(exchange, "Authorization");
+    const size_t n = strlen(api->admin_token);
+    if (n == 0 || !given || strncmp(given, scheme, strlen(scheme)) != 0)
+        return false;
+    given += strlen(scheme);
+    unsigned difference = strlen(given) != n;
+    for (size_t i = 0; given[i] != '\0'; i++)
+        difference |= (unsigned char)given[i] ^ (unsigned char)api->admin_token[i % n];
+    return difference == 0;
+}
+
+static bool is_operator(const struct api *api, const struct http_exchange *exchange)
+{
+    return exchange->admin || has_token(api, exchange) ||
+           (!api->admin_listens && is_local(exchange->peer) && !was_passed_on(exchange));
+}
+
 /* ---- what has no handler ------------------------------------------------------------------- */
 
 /* Reading from a page of another origin is allowed by these (Fetch standard, CORS protocol). */
@@ -91,7 +138,7 @@ static void reply_options(const struct api *api, struct http_exchange *exchange,
                           const struct route *route)
 {
     http_reply_header(exchange, "Allow", route->allow);
-    if (api->cors_origin[0]) {
+    if (api->cors_origin[0] && !route->for_operators) {
         http_reply_header(exchange, "Access-Control-Allow-Methods", route->allow);
         http_reply_header(exchange, "Access-Control-Allow-Headers",
                           "Content-Type, X-Request-Id, traceparent");
@@ -100,10 +147,22 @@ static void reply_options(const struct api *api, struct http_exchange *exchange,
     http_reply(exchange, 204, NULL, NULL, 0);
 }
 
+static bool may(const struct api *api, const struct http_exchange *exchange,
+                const struct route *route)
+{
+    return route && takes(route, exchange->method) &&
+           (!route->for_operators || is_operator(api, exchange));
+}
+
 static void refuse(struct http_exchange *exchange, const struct route *route)
 {
     struct problem problem;
-    if (route) {
+    if (route && takes(route, exchange->method)) {
+        problem_set(&problem, PROBLEM_FORBIDDEN,
+                    "%s is for requests from this machine itself, the admin listener, or with the "
+                    "admin token",
+                    route->label);
+    } else if (route) {
         http_reply_header(exchange, "Allow", route->allow);
         problem_set(&problem, PROBLEM_METHOD_NOT_ALLOWED, "%s does not take %.16s but %s",
                     route->label, exchange->method, route->allow);
@@ -119,8 +178,9 @@ static void on_header(void *context, struct http_exchange *exchange)
 {
     const struct api *api = context;
     const struct route *route = find(exchange->path);
-    allow_origin(api, exchange);
-    if (!route || !takes(route, exchange->method)) {
+    if (!route || !route->for_operators)
+        allow_origin(api, exchange);
+    if (!may(api, exchange, route)) {
         if (routes_body_is_long(exchange))
             refuse(exchange, route);
     } else if (route->header) {
@@ -134,7 +194,7 @@ static void on_request(void *context, struct http_exchange *exchange)
     const struct route *route = find(exchange->path);
     if (route && strcmp(exchange->method, "OPTIONS") == 0)
         reply_options(api, exchange, route);
-    else if (!route || !takes(route, exchange->method))
+    else if (!may(api, exchange, route))
         refuse(exchange, route);
     else
         route->request(api, exchange);

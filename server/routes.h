@@ -25,10 +25,19 @@ struct api {
     int timeout_ms;              /* default deadline of a request */
     int max_images;              /* in one request */
     const char *cors_origin;     /* "" = no CORS headers, "*" or one origin */
+    const char *admin_token;     /* "" = none: operators are local */
+    bool admin_listens;          /* operators have a listener of their own */
     bool draining;
     /* The present value of a setting as text ("10485760"), for /problems; NULL if unknown. */
-    const char *(*setting)(void *context, const char *key);
-    void *setting_context;
+    const char *(*setting)(void *daemon, const char *key);
+    /* Loads [NAME=]PATH beside the traffic and serves it in place of the model of that name; done
+     * comes later. False when another load is under way. */
+    bool (*put_model)(void *daemon, const char *text, const char *labels,
+                      void (*done)(void *context, enum rn_status status,
+                                   const struct rn_error *err),
+                      void *context);
+    bool (*remove_model)(void *daemon, const char *name); /* false: it is the only one */
+    void *daemon;
 };
 
 /* The handlers for http_open; context is the struct api. */

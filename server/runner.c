@@ -118,6 +118,7 @@ static void forget_unmeasured(struct runner *runner)
 {
     struct registry_model *model = runner->unmeasured;
     runner->unmeasured = model->next_unmeasured;
+    model->wants_measurement = false;
     registry_unref(model);
 }
 
@@ -153,6 +154,9 @@ void runner_launch(struct runner *runner, struct registry_model *model, uint64_t
 
 void runner_want_measured(struct runner *runner, struct registry_model *model)
 {
+    if (model->wants_measurement)
+        return;
+    model->wants_measurement = true;
     model->refs++;
     model->next_unmeasured = runner->unmeasured;
     runner->unmeasured = model;

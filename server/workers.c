@@ -19,6 +19,7 @@ struct job {
     struct job *next; /* free ones */
     struct request *request;
     struct request_image *image; /* NULL: the request is parsed */
+    struct rn_image_limits limits;
     struct decode_bounds bounds;
 };
 
@@ -44,7 +45,7 @@ static void decode_work(uv_work_t *work)
 {
     struct job *job = work->data;
     if (!atomic_load(&job->request->cancelled))
-        (void)decode_image(job->image, &job->workers->limits, &job->bounds);
+        (void)decode_image(job->image, &job->limits, &job->bounds);
 }
 
 static void free_job(struct job *job)
@@ -123,6 +124,11 @@ void workers_free(struct workers *workers)
     free(workers);
 }
 
+void workers_set_limits(struct workers *workers, const struct rn_image_limits *limits)
+{
+    workers->limits = *limits;
+}
+
 void workers_add(struct workers *workers, struct request *request, bool first)
 {
     struct request **link = first ? &workers->first : workers->last;
@@ -161,6 +167,7 @@ void workers_start(struct workers *workers)
         }
         job->image = &request->images[request->n_started++];
         job->image->state = REQUEST_DECODING;
+        job->limits = workers->limits;
         job->bounds.pixel_ns = workers->fastest_pixel_ns;
         job->bounds.run_ns = batcher_fastest_ns(request->model->batcher, 1);
         if (request->n_started == request->n_images)

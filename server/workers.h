@@ -27,6 +27,8 @@ struct workers_handlers {
 struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
                             const struct rn_image_limits *limits, struct metrics *metrics,
                             const struct workers_handlers *handlers); /* NULL: out of memory */
+/* For images handed out from now on. */
+void workers_set_limits(struct workers *workers, const struct rn_image_limits *limits);
 /* Only when nothing is in flight. */
 void workers_free(struct workers *workers);
 

@@ -87,7 +87,7 @@ only_in() {
 only_in 'jansson\.h' 'config/*' 'server/api_*' 'server/cmd/*' server/problem.c 'engine/load/*'
 only_in 'microhttpd\.h' 'server/http*'
 only_in 'uv\.h' 'server/http*' server/pipeline.c server/workers.c server/runner.c server/decode.c \
-    server/registry.c server/cmd/serve.c
+    server/registry.c server/cmd/serve.c server/cmd/models.c
 only_in 'stb/.*' engine/image/decode_stb.c server/png.c
 only_in 'pthread\.h' 'engine/base/threads.*'
 

@@ -1,7 +1,8 @@
 /* `resnetd serve`: the only wiring. Settings -> pipeline -> HTTP -> models and their self-test ->
  * ready, and the way out again: SIGTERM drains.
  *
- * The loop thread owns everything here, but while the models are loaded a worker has the registry.
+ * The loop thread owns everything here; models are loaded beside it, see models.h. SIGHUP reads the
+ * settings and the models again.
  * Until they have passed their self-test /livez answers, /readyz and /classify say 503.
  * Order of a shutdown: /readyz says 503 at once; after drain_delay_ms no connection is accepted
  * any more; when the last one is closed the loop ends. After drain_timeout_ms more, or at a second
@@ -18,12 +19,11 @@
 #include "config/config.h"
 #include "server/accesslog.h"
 #include "server/cmd/cmd.h"
-#include "server/cmd/model.h"
+#include "server/cmd/models.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
 #include "server/pipeline.h"
-#include "server/registry.h"
 #include "server/routes.h"
 
 #define DRAIN_POLL_MS 20
@@ -32,18 +32,18 @@ struct serve {
     struct config config;
     struct rn_threads *threads;
     int n_threads, n_decoders;
-    struct registry *registry;
+    struct models *models;
     struct metrics *metrics;
     struct accesslog *accesslog;
     struct pipeline *pipeline;
-    struct http *http;
+    struct http *http, *admin_http; /* the latter NULL without admin_listen */
     struct api api;
     uv_loop_t loop;
-    uv_signal_t signals[2];
-    uv_work_t load;
-    bool loading;
-    enum rn_status load_status; /* the worker's, until load_done */
-    struct rn_error load_error;
+    uv_signal_t signals[3];
+    int argc; /* of serve's own words, for SIGHUP to read them again */
+    char **argv, **envp;
+    struct config next; /* while it is being loaded */
+    bool reload_again;  /* a SIGHUP came while models were being loaded */
     uv_timer_t drain_timer;
     uint64_t drain_started_ms;
     bool refusing; /* http_drain was called */
@@ -61,50 +61,6 @@ static void warn_setting(const char *sentence)
     log_event(LOG_WARN, "setting ignored", "reason=\"%s\"", sentence);
 }
 
-/* ---- models ---------------------------------------------------------------------------------- */
-
-/* On a worker, which has the registry to itself until load_done. */
-static enum rn_status load_models(struct serve *s, struct rn_error *err)
-{
-    const struct config *c = &s->config;
-    const int n = c->model.n > 0 ? c->model.n : 1;
-    for (int i = 0; i < n; i++) {
-        const char *text = c->model.n > 0 ? c->model.items[i] : "";
-        struct rn_model *model = NULL;
-        enum rn_status status =
-            model_open(c, text, i == 0 ? c->labels : "", c->max_batch, &model, err);
-        if (status == RN_OK)
-            status = registry_add(s->registry, model, s->threads, err);
-        if (status != RN_OK)
-            return status;
-    }
-    enum rn_status status = RN_OK;
-    for (struct registry_model *m = registry_first(s->registry); m && status == RN_OK; m = m->next)
-        status = registry_self_test(m, err);
-    return status;
-}
-
-static void load_work(uv_work_t *work)
-{
-    struct serve *s = work->data;
-    s->load_status = load_models(s, &s->load_error);
-}
-
-static void show_model(struct serve *s, const struct rn_model_info *info)
-{
-    char name[200], version[200], labels[512];
-    log_event(LOG_INFO, "model ready",
-              "name=\"%s\" architecture=%s kernels=%s classes=%d weights_bytes=%zu "
-              "arena_bytes=%zu digest=%s",
-              info->name, info->architecture, info->kernels, info->classes, info->weights_bytes,
-              info->arena_bytes, info->digest);
-    (void)snprintf(labels, sizeof labels, "%s,%s,digest=\"%s\",precision=\"%s\"",
-                   metrics_label(name, sizeof name, "name", info->name),
-                   metrics_label(version, sizeof version, "version", info->version), info->digest,
-                   info->precision);
-    metrics_set(s->metrics, METRIC_MODEL_INFO, labels, 1);
-}
-
 /* ---- the way out ----------------------------------------------------------------------------- */
 
 static void on_drain_tick(uv_timer_t *timer)
@@ -115,10 +71,14 @@ static void on_drain_tick(uv_timer_t *timer)
     if (!s->refusing && elapsed_ms >= (uint64_t)c->drain_delay_ms) {
         s->refusing = true;
         http_drain(s->http);
+        if (s->admin_http)
+            http_drain(s->admin_http);
     }
     if (!s->refusing)
         return;
-    if (http_connections(s->http) == 0 && pipeline_in_flight(s->pipeline) == 0 && !s->loading) {
+    const size_t n_connections =
+        http_connections(s->http) + (s->admin_http ? http_connections(s->admin_http) : 0);
+    if (n_connections == 0 && pipeline_in_flight(s->pipeline) == 0 && !models_busy(s->models)) {
         uv_stop(&s->loop);
     } else if (elapsed_ms >= (uint64_t)c->drain_delay_ms + (uint64_t)c->drain_timeout_ms) {
         log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu", http_in_flight(s->http));
@@ -141,6 +101,90 @@ static void on_signal(uv_signal_t *handle, int number)
     (void)uv_timer_start(&s->drain_timer, on_drain_tick, 0, DRAIN_POLL_MS);
 }
 
+/* ---- settings that others read ----------------------------------------------------------------
+ */
+
+static struct pipeline_options pipeline_settings(const struct serve *s)
+{
+    const struct config *c = &s->config;
+    return (struct pipeline_options){
+        .decode_workers = s->n_decoders,
+        .queue_limit = c->queue_limit,
+        .batch_window_ms = c->batch_window_ms,
+        .limits = {.max_bytes = c->max_body_bytes,
+                   .max_side = c->max_side,
+                   .max_pixels = c->max_pixels,
+                   .max_scans = c->max_scans,
+                   .max_memory = c->max_decode_bytes},
+    };
+}
+
+/* What handlers read of the settings; again after a reload. */
+static void set_api(struct serve *s)
+{
+    const struct config *c = &s->config;
+    s->api.top_k = c->top_k;
+    s->api.timeout_ms = c->timeout_ms;
+    s->api.max_images = c->max_images;
+    s->api.cors_origin = c->cors_origin;
+    s->api.admin_token = c->admin_token;
+    s->api.admin_listens = c->admin_listen[0] != '\0';
+}
+
+/* ---- SIGHUP ---------------------------------------------------------------------------------- */
+
+static void reloaded(void *context, enum rn_status status, const struct rn_error *err)
+{
+    struct serve *s = context;
+    if (status == RN_OK) {
+        const struct pipeline_options options = pipeline_settings(s);
+        config_adopt(&s->config, &s->next, warn_setting);
+        set_api(s);
+        pipeline_set_options(s->pipeline, &options);
+        (void)log_set_level(s->config.log_level);
+        log_event(LOG_INFO, "reloaded", "models=%d", s->config.model.n);
+    } else {
+        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", err->text);
+    }
+    config_done(&s->next);
+    notify_send("READY=1");
+}
+
+static void reload(struct serve *s)
+{
+    struct config_error wrong;
+    s->reload_again = false;
+    if (!config_load(&s->next, s->argc, s->argv, s->envp, warn_setting, &wrong)) {
+        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", wrong.text);
+    } else if (models_load(s->models, &s->next, reloaded, s)) {
+        notify_send("RELOADING=1");
+    } else {
+        config_done(&s->next);
+        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"no thread\"%s", "");
+    }
+}
+
+/* After every load. */
+static void reload_if_asked(void *context)
+{
+    struct serve *s = context;
+    if (s->reload_again && !s->api.draining)
+        reload(s);
+}
+
+/* The settings are read and the models loaded again. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct serve *s = handle->data;
+    log_event(LOG_INFO, "reloading", "signal=%d", number);
+    if (s->api.draining)
+        return;
+    if (models_busy(s->models))
+        s->reload_again = true;
+    else
+        reload(s);
+}
+
 static void close_handle(uv_handle_t *handle, void *arg)
 {
     (void)arg;
@@ -151,11 +195,12 @@ static void close_handle(uv_handle_t *handle, void *arg)
 static void clean_up(struct serve *s)
 {
     http_close(s->http);
+    http_close(s->admin_http);
     pipeline_free(s->pipeline);
+    models_free(s->models);
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
-    registry_free(s->registry);
     rn_threads_free(s->threads);
     metrics_free(s->metrics);
     accesslog_close(s->accesslog);
@@ -169,13 +214,29 @@ static const char *setting(void *context, const char *key)
     return config_value(&s->config, key, s->setting, sizeof s->setting);
 }
 
+static bool put_model(void *daemon, const char *text, const char *labels,
+                      void (*done)(void *context, enum rn_status status,
+                                   const struct rn_error *err),
+                      void *context)
+{
+    const struct serve *s = daemon;
+    return models_put(s->models, text, labels, done, context);
+}
+
+static bool remove_model(void *daemon, const char *name)
+{
+    const struct serve *s = daemon;
+    return models_remove(s->models, name);
+}
+
 static void start_loop(struct serve *s)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
-    for (int i = 0; i < 2; i++) {
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (int i = 0; i < 3; i++) {
         (void)uv_signal_init(&s->loop, &s->signals[i]);
         s->signals[i].data = s;
-        (void)uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+        (void)uv_signal_start(&s->signals[i], numbers[i] == SIGHUP ? on_hangup : on_signal,
+                              numbers[i]);
     }
     (void)uv_timer_init(&s->loop, &s->drain_timer);
     s->drain_timer.data = s;
@@ -194,47 +255,44 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
                                    .min_upload_bytes_per_s = c->min_upload_bytes_per_s};
     struct http_handlers handlers = routes_handlers;
     handlers.context = &s->api;
-    return http_open(&s->loop, &options, &handlers, &s->http, err);
+    enum rn_status status = http_open(&s->loop, &options, &handlers, &s->http, err);
+    if (status != RN_OK || !c->admin_listen[0])
+        return status;
+    options.listen = c->admin_listen;
+    options.admin = true;
+    return http_open(&s->loop, &options, &handlers, &s->admin_http, err);
 }
 
 /* Everything in front of the listening socket. */
 static enum rn_status build(struct serve *s, struct rn_error *err)
 {
     const struct config *c = &s->config;
-    s->registry = registry_new();
     s->metrics = metrics_new();
-    if (!s->registry || !s->metrics)
+    if (!s->metrics)
         return rn_fail(err, RN_NO_MEMORY, "out of memory at start");
     enum rn_status status = rn_threads_new(s->n_threads, &s->threads, err);
     if (status == RN_OK)
         status = accesslog_open(c->access_log, &s->accesslog, err);
     if (status != RN_OK)
         return status;
-    struct pipeline_options options = {
-        .decode_workers = s->n_decoders,
-        .queue_limit = c->queue_limit,
-        .batch_window_ms = c->batch_window_ms,
-        .limits = {.max_bytes = c->max_body_bytes,
-                   .max_side = c->max_side,
-                   .max_pixels = c->max_pixels,
-                   .max_scans = c->max_scans,
-                   .max_memory = c->max_decode_bytes},
-    };
+    const struct pipeline_options options = pipeline_settings(s);
     s->pipeline = pipeline_new(&s->loop, &options, s->metrics);
     if (!s->pipeline)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the pipeline");
+    s->models = models_new(&s->loop, c, s->threads, s->metrics, s->pipeline, reload_if_asked, s);
+    if (!s->models)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for the models");
     metrics_set(s->metrics, METRIC_READY, "", 0);
     metrics_set(s->metrics, METRIC_BUILD_INFO,
                 "version=\"" RESNETD_VERSION "\",commit=\"" RESNETD_COMMIT "\"", 1);
     s->api = (struct api){.pipeline = s->pipeline,
                           .metrics = s->metrics,
                           .accesslog = s->accesslog,
-                          .top_k = c->top_k,
-                          .timeout_ms = c->timeout_ms,
-                          .max_images = c->max_images,
-                          .cors_origin = c->cors_origin,
                           .setting = setting,
-                          .setting_context = s};
+                          .put_model = put_model,
+                          .remove_model = remove_model,
+                          .daemon = s};
+    set_api(s);
     return RN_OK;
 }
 
@@ -253,24 +311,18 @@ static void announce(const struct serve *s)
                   RESNETD_VERSION, address, socket, where, socket, where);
 }
 
-static void load_done(uv_work_t *work, int status)
+static void first_loaded(void *context, enum rn_status status, const struct rn_error *err)
 {
-    struct serve *s = work->data;
-    (void)status; /* libuv's; could only be UV_ECANCELED, which we never ask for */
-    s->loading = false;
-    if (s->load_status != RN_OK) {
-        complain(s->load_error.text);
+    struct serve *s = context;
+    if (status != RN_OK) {
+        complain(err->text);
         s->exit_code = CMD_MODEL;
         uv_stop(&s->loop);
         return;
     }
-    for (const struct registry_model *m = registry_first(s->registry); m; m = m->next)
-        show_model(s, m->info);
-    s->api.registry = s->registry;
+    s->api.registry = models_registry(s->models);
     if (s->api.draining)
         return;
-    for (struct registry_model *m = registry_first(s->registry); m; m = m->next)
-        pipeline_measure(s->pipeline, m);
     metrics_set(s->metrics, METRIC_READY, "", 1);
     announce(s);
     notify_send("READY=1");
@@ -285,9 +337,10 @@ static enum rn_status serve(struct serve *s, struct rn_error *err)
         return status;
     log_event(LOG_INFO, "listening", "address=%s threads=%d decode_workers=%d max_batch=%d",
               http_address(s->http), s->n_threads, s->n_decoders, s->config.max_batch);
-    s->loading = true;
-    s->load.data = s;
-    (void)uv_queue_work(&s->loop, &s->load, load_work, load_done);
+    if (s->admin_http)
+        log_event(LOG_INFO, "listening for operators", "address=%s", http_address(s->admin_http));
+    if (!models_load(s->models, &s->config, first_loaded, s))
+        return rn_fail(err, RN_NO_THREADS, "the thread that loads models could not be started");
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     log_event(LOG_INFO, "stopped", "exit_code=%d", s->exit_code);
     return RN_OK;
@@ -297,7 +350,7 @@ static enum rn_status serve(struct serve *s, struct rn_error *err)
 static void check(struct serve *s)
 {
     struct rn_error err = {0};
-    if (load_models(s, &err) == RN_OK) {
+    if (models_check(s->models, &err) == RN_OK) {
         (void)printf("settings and models are good\n");
     } else {
         complain(err.text);
@@ -349,6 +402,9 @@ int cmd_serve(int argc, char **argv, char **envp)
         return CMD_USAGE;
     }
     (void)log_set_level(s.config.log_level);
+    s.argc = argc;
+    s.argv = argv;
+    s.envp = envp;
     (void)signal(SIGPIPE, SIG_IGN);
     size_pools(&s);
     (void)uv_loop_init(&s.loop);

@@ -86,7 +86,7 @@ Test(registry, the_self_test_passes_a_sound_model_and_teaches_what_it_costs)
     add("a");
     struct registry_model *model = registry_first(registry);
     cr_assert_not(model->self_tested);
-    cr_assert_eq(registry_self_test(model, &err), RN_OK, "%s", err.text);
+    cr_assert_eq(registry_self_test(model, NULL, &err), RN_OK, "%s", err.text);
     cr_assert(model->self_tested);
     cr_assert_gt(batcher_cost_ns(model->batcher, 1), 0);
 }
@@ -106,7 +106,7 @@ Test(registry, the_self_test_finds_weights_that_are_no_numbers)
     if (status == RN_OK)
         status = registry_add(registry, model, threads, &err);
     if (status == RN_OK)
-        status = registry_self_test(registry_first(registry), &err);
+        status = registry_self_test(registry_first(registry), NULL, &err);
     cr_assert_eq(status, RN_BAD_MODEL, "%d", status);
     free(bytes);
 }
