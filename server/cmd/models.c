@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: MIT */
 #include "server/cmd/models.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <uv.h>
 
 #include "config/config.h"
@@ -16,8 +16,6 @@
 #include "server/metrics.h"
 #include "server/pipeline.h"
 #include "server/registry.h"
-
-#define LOWEST_PRIORITY 19
 
 struct models_job {
     const struct config *config;
@@ -96,7 +94,7 @@ static void load_main(void *arg)
 {
     struct models *models = arg;
     if (models->job.aside) /* of this thread and of those that it starts */
-        (void)setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
+        (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     models->job.status = load(models);
     (void)uv_async_send(&models->loaded);
 }

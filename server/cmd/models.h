@@ -2,8 +2,8 @@
  *
  * Loop thread. Models are opened and tried on a thread of their own, one job at a time; the set
  * changes on the loop in one step when all of a job's models are good, and not at all otherwise.
- * Once the daemon serves, that thread runs at the lowest priority and with one core's worth of
- * inference, so that traffic hardly notices. A model that leaves the set goes with its last
+ * Once the daemon serves, that thread gets only the time that
+ * nobody else wants. A model that leaves the set goes with its last
  * request.
  *
  * SPDX-License-Identifier: MIT */
