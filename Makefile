@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -125,8 +125,11 @@ lint: $(ISA_OBJ)
 ## make check      lint, a build with -Werror, all tests
 check: lint
 	$(Q)$(MAKE) --no-print-directory WERROR=1 run-tests
-## make load       16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
-load: $(B)/resnetd
+## make load       capacity, then goodput at a deadline under up to 3 x that; LOAD_ARGS="IMAGES", MODEL, PEER
+load: $(B)/resnetd $(B)/open_loop
+	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
+## make throughput 16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
+throughput: $(B)/resnetd
 	$(Q)BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
 ## make bench      ResNet-18, -34, -50 beside ONNX Runtime; BENCH_ARGS="resnet18", ROUNDS, BATCHES
 bench: $(B)/resnetd

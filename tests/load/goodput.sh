@@ -1,0 +1,162 @@
+#!/bin/bash
+# Does the server keep its word when it is full? Measures its capacity with 16 waiting clients, then
+# offers a half to three times as much, open loop, every request with a deadline, and counts what
+# came in time by the client's clock. Prints a table and a verdict on each promise of docs/api.md,
+# and draws build/load/goodput.svg.
+#   tests/load/goodput.sh BINARY OPEN_LOOP [IMAGE|FOLDER...]
+# MODEL=[NAME=]PATH (the embedded one), DEADLINE_MS=200, SECONDS_EACH=10 may be set. PEER=DIR is a
+# folder with another server, `node server.mjs MODEL.onnx PORT THREADS`, which is offered the same;
+# both then serve the ResNet-18 that tests/bench/make_models.py makes.
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+binary=$1
+open_loop=$2
+shift 2
+deadline=${DEADLINE_MS:-200}
+seconds=${SECONDS_EACH:-10}
+out=build/load
+server=
+mkdir -p "$out"
+
+fail() {
+    echo "goodput: $*" >&2
+    exit 1
+}
+
+stop() {
+    [[ -n $server ]] || return 0
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    server=
+}
+trap stop EXIT
+
+for tool in wrk curl jq; do
+    command -v $tool >/dev/null || fail "$tool is missing; apt install $tool"
+done
+[[ $# -gt 0 ]] || set -- tests/golden/images/baseline-*.jpg
+mapfile -t images < <(find "$@" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) |
+    sort | head -n 200)
+[[ ${#images[@]} -gt 0 ]] || fail "no .jpg or .png among: $*"
+
+ready() { # URL
+    for _ in {1..600}; do
+        curl -fs -o /dev/null "$1" && return 0
+        sleep 0.1
+    done
+    fail "$1 does not answer"
+}
+
+# NAME URL CAPACITY: a row per offered load in NAME.tsv: factor offered good late 200 503 504 other
+# p50 p99 refused_p99
+offer() {
+    local name=$1 url=$2 capacity=$3 factor rate
+    : >"$out/$name.tsv"
+    for factor in 0.5 0.8 1 1.5 2 3; do
+        rate=$(awk "BEGIN { print $factor * $capacity }")
+        "$open_loop" --url "$url" --rate "$rate" --seconds "$seconds" --deadline-ms "$deadline" \
+            "${images[@]}" | jq -r --arg factor "$factor" '[$factor, .sent / .seconds,
+            .good_per_second, .late, (.statuses["200"] // 0), (.statuses["503"] // 0),
+            (.statuses["504"] // 0),
+            (.errors + ([.statuses | to_entries[] | select(.key | IN("200", "503", "504") | not) |
+             .value] | add // 0)), .ok_ms.p50, .ok_ms.p99, .refused_ms.p99] | @tsv' \
+            >>"$out/$name.tsv"
+    done
+    echo "$name, capacity $capacity images/s with 16 waiting clients:"
+    awk -F'\t' 'BEGIN { print "  offered/s  in time/s  late   200   503  504 other  p50 ms  p99 ms  refused p99 ms" }
+        { printf "  %9.1f %10.1f %5d %5d %5d %4d %5d %7.0f %7.0f %15.1f\n",
+          $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 }' "$out/$name.tsv"
+}
+
+capacity() { # URL without a path
+    wrk -t1 -c16 -d"${seconds}s" --timeout 30s -s tests/load/post.lua "$1" -- "${images[@]}" |
+        awk '$1 == "throughput" { print $2 }'
+}
+
+model=${MODEL:-}
+peer=build/peer
+if [[ -n ${PEER:-} ]]; then
+    [[ -f $PEER/server.mjs ]] || fail "PEER=$PEER has no server.mjs"
+    mkdir -p "$peer"
+    [[ -s $peer/resnet18.onnx ]] || /usr/bin/python3 tests/bench/make_models.py resnet18 "$peer"
+    [[ -d $out/peer/node_modules ]] || {
+        mkdir -p "$out/peer"
+        cp "$PEER"/* "$out/peer/"
+        npm install --prefix "$out/peer" --ignore-scripts --no-fund --no-audit >/dev/null
+    }
+    model=$peer/resnet18.safetensors
+fi
+
+exec {output}< <(exec "$binary" serve --listen 127.0.0.1:0 --access-log= ${model:+--model "$model"} 2>&1)
+server=$!
+url=
+while [[ -z $url ]] && read -r -u "$output" line; do
+    [[ $line =~ http://127\.0\.0\.1:[0-9]+ ]] && url=${BASH_REMATCH[0]}
+done
+[[ -n $url ]] || fail "the server did not start: ${line:-no message}"
+cat <&"$output" >/dev/null & # or its log would fill the pipe
+ready "$url/readyz"
+ours=$(capacity "$url")
+offer resnetd "$url/classify" "$ours"
+stop
+
+if [[ -n ${PEER:-} ]]; then
+    port=9321
+    node "$out/peer/server.mjs" "$peer/resnet18.onnx" $port "$(nproc)" &
+    server=$!
+    ready "http://127.0.0.1:$port/healthz"
+    offer peer "http://127.0.0.1:$port/classify" "$(capacity "http://127.0.0.1:$port")"
+    stop
+else
+    echo "peer: SKIPPED, PEER=DIR names no server to offer the same to"
+fi
+
+verdict() { # PROMISE VALUE CONDITION
+    local word=MISSED
+    awk "BEGIN { exit !($3) }" && word=kept
+    printf '  %-58s %8.2f  %s\n' "$1" "$2" "$word"
+}
+IFS=$'\t' read -r _ _ good late ok _ expired other _ _ refused < <(tail -n 1 "$out/resnetd.tsv")
+echo "at three times the capacity, deadline $deadline ms:"
+in_time=$(awk "BEGIN { print $ok ? 100 * (1 - $late / $ok) : 0 }")
+share=$(awk "BEGIN { print 100 * $good / $ours }")
+verdict "answers 200 inside their deadline, % (>= 99)" "$in_time" "$in_time >= 99"
+verdict "goodput, % of the capacity (>= 90)" "$share" "$share >= 90"
+verdict "p99 of refusals, ms (<= 50)" "$refused" "$refused <= 50"
+verdict "answers other than 200 and 503 (0)" "$((expired + other))" "$expired + $other == 0"
+
+# Offered load against what came in time, both per second; the dashed line is "all of it".
+awk -F'\t' -v deadline="$deadline" -v cpu="$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores" '
+    { name = FILENAME; sub(/.*\//, "", name); sub(/\.tsv$/, "", name)
+      if (!(name in n)) order[++files] = name
+      x[name, ++n[name]] = $2; y[name, n[name]] = $3
+      if ($2 > right) right = $2
+      if ($3 > top) top = $3 }
+    function px(v) { return 60 + 500 * v / right }
+    function py(v) { return 320 - 280 * v / (top * 1.15) }
+    END {
+        step = 10 ^ int(log(right / 2) / log(10)); if (right / step < 4) step /= 2
+        print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 680 380\" font-family=\"sans-serif\" font-size=\"12\">"
+        print "<rect width=\"680\" height=\"380\" fill=\"white\"/>"
+        printf "<text x=\"60\" y=\"20\" font-size=\"14\">Answers within %s ms a second, by offered load (%s)</text>\n", deadline, cpu
+        for (v = 0; v <= right; v += step)
+            printf "<text x=\"%.1f\" y=\"338\" text-anchor=\"middle\">%g</text><path d=\"M%.1f 320V40\" stroke=\"#ddd\"/>\n", px(v), v, px(v)
+        for (v = 0; v <= top * 1.15; v += step / 2)
+            printf "<text x=\"54\" y=\"%.1f\" text-anchor=\"end\">%g</text><path d=\"M60 %.1fH560\" stroke=\"#ddd\"/>\n", py(v) + 4, v, py(v)
+        print "<text x=\"310\" y=\"362\" text-anchor=\"middle\">offered, requests per second (Poisson)</text>"
+        limit = right < top * 1.15 ? right : top * 1.15
+        printf "<path d=\"M%.1f %.1fL%.1f %.1f\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n", px(0), py(0), px(limit), py(limit)
+        split("#1f77b4 #d62728", colours, " ")
+        for (f = 1; f <= files; f++) {
+            name = order[f]; path = "M" px(0) " " py(0)
+            for (i = 1; i <= n[name]; i++) path = path sprintf("L%.1f %.1f", px(x[name, i]), py(y[name, i]))
+            printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", path, colours[f]
+            for (i = 1; i <= n[name]; i++)
+                printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px(x[name, i]), py(y[name, i]), colours[f]
+            printf "<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\">%s</text>\n", px(x[name, n[name]]) + 8, py(y[name, n[name]]) + 4, colours[f], name
+        }
+        print "</svg>"
+    }' "$out"/resnetd.tsv ${PEER:+"$out"/peer.tsv} >"$out/goodput.svg"
+echo "drawn: $out/goodput.svg"
