@@ -142,7 +142,10 @@ static void write_outcome(struct text *out, const struct api_answer *answer,
     write_image(out, &image->info);
     text_add(out, ",\"predictions\":");
     write_predictions(out, answer, image, top);
-    text_format(out, ",\"batch\":{\"size\":%d},\"cache\":\"miss\"", image->batch_size);
+    static const char *const sources[] = {
+        [REQUEST_COMPUTED] = "miss", [REQUEST_CACHED] = "hit", [REQUEST_COALESCED] = "coalesced"};
+    text_format(out, ",\"batch\":{\"size\":%d},\"cache\":\"%s\"", image->batch_size,
+                sources[image->request->source]);
 }
 
 /* ---- shapes --------------------------------------------------------------------------------- */

@@ -128,12 +128,40 @@ void api_classify_header(const struct api *api, struct http_exchange *exchange)
 /* ---- through the pipeline ---------------------------------------------------------------------
  */
 
+/* On a worker: the key of a lone image in the cache. */
+static void hash(struct request *request)
+{
+    const struct classification *c = request->user;
+    request->has_key = c->api->has_cache && request->n_images == 1;
+    if (request->has_key)
+        request->key = cache_hash(request->images[0].bytes, request->images[0].n_bytes);
+}
+
+static void set_raw_image(struct request *request, const struct http_exchange *exchange)
+{
+    request->images[0].bytes = exchange->body;
+    request->images[0].n_bytes = exchange->body_bytes;
+}
+
+/* On a worker. */
+static void hash_raw(struct request *request)
+{
+    const struct classification *c = request->user;
+    if (request_images(request, 1) != RN_OK) {
+        problem_set(&request->problem, PROBLEM_INTERNAL, "out of memory");
+        return;
+    }
+    set_raw_image(request, c->exchange);
+    hash(request);
+}
+
 /* On a worker. */
 static void parse(struct request *request)
 {
     struct classification *c = request->user;
     if (!api_body_read(&c->body, request, &request->problem))
         return;
+    hash(request);
     request->keep_rgb = c->body.params.debug_input;
     request->deadline_ns = deadline_ns(c);
     const struct rn_model_info *info = request->model->info;
@@ -235,15 +263,14 @@ static struct request *make_request(struct classification *c)
     c->body.n_bytes = exchange->body_bytes;
     bool raw =
         api_body_form(c->body.content_type, exchange->body, exchange->body_bytes) == API_FORM_RAW;
-    struct request *request = request_new(raw ? 1 : 0);
+    const bool at_once = raw && !c->api->has_cache;
+    struct request *request = request_new(at_once ? 1 : 0);
     if (!request)
         return NULL;
-    if (raw) {
-        request->images[0].bytes = exchange->body;
-        request->images[0].n_bytes = exchange->body_bytes;
-    } else {
-        request->parse = parse;
-    }
+    if (at_once)
+        set_raw_image(request, exchange);
+    else
+        request->parse = raw ? hash_raw : parse;
     request->model = c->model;
     c->model = NULL;
     request->keep_rgb = c->body.params.debug_input;

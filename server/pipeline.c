@@ -25,6 +25,7 @@
 #include "server/batcher.h"
 #include "server/metrics.h"
 #include "server/registry.h"
+#include "server/reuse.h"
 #include "server/runner.h"
 #include "server/workers.h"
 
@@ -35,7 +36,9 @@ struct pipeline {
     struct metrics *metrics;
     struct workers *workers;
     struct runner *runner;
-    struct registry_model *busy; /* models with images, the next to serve first */
+    struct reuse *reuse;
+    struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
+    struct registry_model *busy;            /* models with images, the next to serve first */
     uint64_t paced_ns; /* since when the next batch is being worked for; 0: nothing to do */
     struct admission admission;
     size_t n_requests; /* taken and not done */
@@ -44,41 +47,13 @@ struct pipeline {
 
 /* ---- leaving ------------------------------------------------------------------------------- */
 
-static const char *outcome_of(const struct request_image *image)
-{
-    if (atomic_load(&image->request->cancelled))
-        return "canceled";
-    if (image->problem.type == PROBLEM_NONE)
-        return "ok";
-    const int status = problem_row(image->problem.type)->status;
-    return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
-}
-
 static void count_image(struct pipeline *pipeline, const struct request_image *image)
 {
     const enum problem_type type = image->problem.type;
     char labels[128];
-    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", outcome_of(image),
+    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", request_outcome(image),
                    type == PROBLEM_NONE ? "" : problem_row(type)->slug);
     metrics_add(pipeline->metrics, METRIC_IMAGES, labels, 1);
-}
-
-static void unlink_model(struct pipeline *pipeline, struct registry_model *model)
-{
-    struct registry_model **link = &pipeline->busy;
-    while (*link && *link != model)
-        link = &(*link)->next_busy;
-    if (*link)
-        *link = model->next_busy;
-}
-
-static void append_model(struct pipeline *pipeline, struct registry_model *model)
-{
-    struct registry_model **link = &pipeline->busy;
-    while (*link)
-        link = &(*link)->next_busy;
-    *link = model;
-    model->next_busy = NULL;
 }
 
 /* n images join (or, negative, leave) those expected by the model's batcher. */
@@ -90,9 +65,9 @@ static void expect(struct pipeline *pipeline, struct registry_model *model, int 
     if (pipeline->n_queued == n && n > 0 && !runner_running(pipeline->runner))
         pipeline->paced_ns = uv_hrtime();
     if (was_idle && n > 0)
-        append_model(pipeline, model);
+        registry_append_busy(&pipeline->busy, model);
     else if (!was_idle && batcher_images(model->batcher) == 0)
-        unlink_model(pipeline, model);
+        registry_unlink_busy(&pipeline->busy, model);
 }
 
 /* n images have left the model's batcher. */
@@ -100,13 +75,30 @@ static void left_batcher(struct pipeline *pipeline, struct registry_model *model
 {
     pipeline->n_queued -= n;
     if (batcher_images(model->batcher) == 0)
-        unlink_model(pipeline, model);
+        registry_unlink_busy(&pipeline->busy, model);
 }
 
+static void finish_image(struct pipeline *pipeline, struct request_image *image);
+
+/* Those who waited for the same file get its scores, or go on by themselves. */
 static void finish_request(struct pipeline *pipeline, struct request *request)
 {
+    struct request *followers = reuse_leave(pipeline->reuse, request), *next;
+    for (struct request *follower = followers; follower; follower = follower->next_follower)
+        if (reuse_share(request, follower))
+            follower->images->state = REQUEST_FINISHED;
     pipeline->n_requests--;
     request->done(request);
+    for (struct request *follower = followers; follower; follower = next) {
+        next = follower->next_follower;
+        follower->next_follower = NULL;
+        if (follower->images->state == REQUEST_FINISHED) {
+            finish_image(pipeline, follower->images);
+        } else {
+            *pipeline->last_orphan = follower;
+            pipeline->last_orphan = &follower->next_follower;
+        }
+    }
 }
 
 /* An image has its scores or its problem. Ends the request when it was the last. */
@@ -190,6 +182,15 @@ double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct regist
 
 static void advance(struct pipeline *pipeline); /* every station ends by setting the next going */
 
+/* True when there is nothing to compute: the request is finished, or follows another one. */
+static bool reused(struct pipeline *pipeline, struct request *request)
+{
+    const bool cached = reuse_cached(pipeline->reuse, request);
+    if (cached)
+        finish_image(pipeline, request->images);
+    return cached || reuse_follow(pipeline->reuse, request);
+}
+
 /* The number of images is known now; until here the request counted as one. */
 static void parsed(void *context, struct request *request)
 {
@@ -205,7 +206,10 @@ static void parsed(void *context, struct request *request)
     if (request->problem.type != PROBLEM_NONE) {
         expect(pipeline, request->model, -1);
         finish_request(pipeline, request);
+    } else if (reused(pipeline, request)) {
+        expect(pipeline, request->model, -1);
     } else {
+        reuse_lead(pipeline->reuse, request);
         expect(pipeline, request->model, n_more);
         workers_add(pipeline->workers, request, true);
     }
@@ -259,11 +263,11 @@ static void ran(void *context, const struct runner_batch *batch)
 
 static void launch(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
 {
-    unlink_model(pipeline, model);
+    registry_unlink_busy(&pipeline->busy, model);
     runner_launch(pipeline->runner, model, now_ns);
     left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
     if (batcher_images(model->batcher) > 0)
-        append_model(pipeline, model); /* behind the others: they take turns */
+        registry_append_busy(&pipeline->busy, model); /* behind the others: they take turns */
 }
 
 /* Ends the images that cannot be done in time any more; false when the model has none left, and may
@@ -320,23 +324,57 @@ static void start_batch(struct pipeline *pipeline)
     }
 }
 
+static void take(struct pipeline *pipeline, struct request *request)
+{
+    const int n_images = request->images ? request->n_images : 1;
+    bool admitted = false;
+    pipeline->n_requests++;
+    if (request->received_ns < request->deadline_ns && request->images && reused(pipeline, request))
+        return;
+    pipeline->n_requests--; /* it is not among the work ahead of itself */
+    request->admitted_ns = uv_hrtime();
+    (void)bound_ns(pipeline, request->model, n_images, request->admitted_ns,
+                   &request->predicted_ns);
+    if (request->received_ns >= request->deadline_ns)
+        request_late(&request->problem, "receive"); /* the upload took all of it */
+    else
+        admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
+                                  &request->problem);
+    pipeline->n_requests++;
+    if (!admitted) {
+        finish_request(pipeline, request);
+        return;
+    }
+    if (request->images)
+        reuse_lead(pipeline->reuse, request);
+    expect(pipeline, request->model, n_images);
+    workers_add(pipeline->workers, request, false);
+}
+
+static void adopt_orphans(struct pipeline *pipeline)
+{
+    struct request *orphan = pipeline->orphans, *next;
+    pipeline->orphans = NULL;
+    pipeline->last_orphan = &pipeline->orphans;
+    for (; orphan; orphan = next) {
+        next = orphan->next_follower;
+        orphan->next_follower = NULL;
+        pipeline->n_requests--;
+        take(pipeline, orphan);
+    }
+}
+
 static void advance(struct pipeline *pipeline)
 {
-    workers_start(pipeline->workers);
     (void)uv_timer_stop(&pipeline->wake);
-    if (!runner_running(pipeline->runner))
-        start_batch(pipeline);
+    do {
+        adopt_orphans(pipeline);
+        workers_start(pipeline->workers);
+        if (!runner_running(pipeline->runner))
+            start_batch(pipeline);
+    } while (pipeline->orphans);
     if (!runner_running(pipeline->runner) && pipeline->n_requests == 0)
         (void)runner_measure(pipeline->runner);
-    double wait_ms = 0;
-    for (struct registry_model *model = pipeline->busy; model; model = model->next_busy) {
-        const double model_wait_ms = pipeline_predicted_wait_ms(pipeline, model);
-        if (model_wait_ms > wait_ms)
-            wait_ms = model_wait_ms;
-    }
-    metrics_set(pipeline->metrics, METRIC_QUEUE_IMAGES, "", pipeline->n_queued);
-    metrics_set(pipeline->metrics, METRIC_IN_FLIGHT_REQUESTS, "", (double)pipeline->n_requests);
-    metrics_set(pipeline->metrics, METRIC_PREDICTED_WAIT, "", wait_ms / 1e3);
 }
 
 /* ---- the public face ----------------------------------------------------------------------- */
@@ -351,15 +389,18 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
     pipeline->workers =
         workers_new(loop, options->decode_workers, &options->limits, metrics, &handlers);
     pipeline->runner = runner_new(loop, metrics, ran, pipeline);
-    if (!pipeline->workers || !pipeline->runner) {
+    pipeline->reuse = reuse_new(options->cache_bytes, metrics);
+    if (!pipeline->workers || !pipeline->runner || !pipeline->reuse) {
         workers_free(pipeline->workers);
         runner_free(pipeline->runner);
+        reuse_free(pipeline->reuse);
         free(pipeline);
         return NULL;
     }
     pipeline->loop = loop;
     pipeline->metrics = metrics;
     admission_init(&pipeline->admission);
+    pipeline->last_orphan = &pipeline->orphans;
     (void)uv_timer_init(loop, &pipeline->wake);
     pipeline->wake.data = pipeline;
     pipeline_set_options(pipeline, options);
@@ -379,6 +420,7 @@ static void timer_closed(uv_handle_t *timer)
     struct pipeline *pipeline = timer->data;
     workers_free(pipeline->workers);
     runner_free(pipeline->runner);
+    reuse_free(pipeline->reuse);
     free(pipeline);
 }
 
@@ -392,23 +434,7 @@ void pipeline_free(struct pipeline *pipeline)
 
 void pipeline_submit(struct pipeline *pipeline, struct request *request)
 {
-    const int n_images = request->images ? request->n_images : 1;
-    bool admitted = false;
-    if (request->received_ns >= request->deadline_ns)
-        request_late(&request->problem, "receive"); /* the upload took all of it */
-    else
-        admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
-                                  &request->problem);
-    request->admitted_ns = uv_hrtime();
-    (void)bound_ns(pipeline, request->model, n_images, request->admitted_ns,
-                   &request->predicted_ns);
-    pipeline->n_requests++;
-    if (!admitted) {
-        finish_request(pipeline, request);
-        return;
-    }
-    expect(pipeline, request->model, n_images);
-    workers_add(pipeline->workers, request, false);
+    take(pipeline, request);
     advance(pipeline);
 }
 
@@ -422,6 +448,10 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
 {
     struct registry_model *model = request->model;
     atomic_store(&request->cancelled, true);
+    if (request->leader) {
+        finish_image(pipeline, request->images);
+        return;
+    }
     const bool was_waiting = workers_remove(pipeline->workers, request);
     if (request->parsing)
         return;
@@ -453,8 +483,8 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
 
 size_t pipeline_in_flight(const struct pipeline *pipeline)
 {
-    return pipeline->n_requests +
-           (pipeline->n_requests == 0 && runner_running(pipeline->runner) != NULL);
+    const bool measures = pipeline->n_requests == 0 && runner_running(pipeline->runner);
+    return pipeline->n_requests + measures;
 }
 
 size_t pipeline_queued_images(const struct pipeline *pipeline)

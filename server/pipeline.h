@@ -19,6 +19,7 @@ struct pipeline;
 struct pipeline_options {
     int decode_workers;  /* decodes in flight; the uv pool has two threads more */
     int queue_limit;     /* images admitted and not yet in a batch */
+    size_t cache_bytes;  /* of results; 0 = no cache; set once */
     int batch_window_ms; /* longest wait for company while other images are being decoded */
     struct rn_image_limits limits;
 };

@@ -220,3 +220,24 @@ struct registry_model *registry_first(struct registry *registry)
 {
     return registry->first;
 }
+
+static struct registry_model **find_busy(struct registry_model **list,
+                                         const struct registry_model *model)
+{
+    while (*list && *list != model)
+        list = &(*list)->next_busy;
+    return list;
+}
+
+void registry_append_busy(struct registry_model **list, struct registry_model *model)
+{
+    *find_busy(list, NULL) = model;
+    model->next_busy = NULL;
+}
+
+void registry_unlink_busy(struct registry_model **list, struct registry_model *model)
+{
+    struct registry_model **link = find_busy(list, model);
+    if (*link)
+        *link = model->next_busy;
+}

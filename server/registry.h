@@ -56,6 +56,10 @@ bool registry_remove(struct registry *registry, const char *name);
 /* By name; NULL or "" gives the first one. NULL when there is none. Adds a reference. */
 struct registry_model *registry_ref(struct registry *registry, const char *name);
 void registry_unref(struct registry_model *model);
+/* The pipeline's list of models with work, through next_busy: to its end, and out of it (nothing if
+ * it is not there). */
+void registry_append_busy(struct registry_model **list, struct registry_model *model);
+void registry_unlink_busy(struct registry_model **list, struct registry_model *model);
 /* In the order of adding, borrowed; follow ->next. */
 struct registry_model *registry_first(struct registry *registry);
 

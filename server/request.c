@@ -56,6 +56,16 @@ void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t
     problem->retry_after_ms = over_ms < 3600000 ? (int)over_ms : 3600000;
 }
 
+const char *request_outcome(const struct request_image *image)
+{
+    if (atomic_load(&image->request->cancelled))
+        return "canceled";
+    if (image->problem.type == PROBLEM_NONE)
+        return "ok";
+    const int status = problem_row(image->problem.type)->status;
+    return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
+}
+
 void request_free(struct request *request)
 {
     if (!request)

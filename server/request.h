@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "server/cache.h"
 #include "server/problem.h"
 
 struct registry_model;
@@ -26,6 +27,9 @@ enum request_state {
     REQUEST_RUNNING,  /* in a batch */
     REQUEST_FINISHED, /* scores or problem are set */
 };
+
+/* Where the scores of a request's one image come from. */
+enum request_source { REQUEST_COMPUTED, REQUEST_CACHED, REQUEST_COALESCED };
 
 /* One image of a request. */
 struct request_image {
@@ -65,6 +69,12 @@ struct request {
     struct request *next;
     int n_started; /* images handed to a worker */
     bool parsing;  /* on a worker now */
+    /* What is known about the same file elsewhere, see reuse.h. */
+    struct cache_key key; /* by parse, when has_key */
+    bool has_key, leads;
+    enum request_source source;
+    uint64_t sample;
+    struct request *next_leader, *leader, *followers, *next_follower;
 };
 
 /* Zeroed, with n images (0: parse will add them by request_images). NULL when out of memory. */
@@ -76,6 +86,8 @@ enum rn_status request_images(struct request *request, int n_images)
  * "inference"). Unmeetable: the rest would take predicted_ns where the deadline leaves left_ns. */
 void request_late(struct problem *problem, const char *stage);
 void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t left_ns);
+/* Of a finished image, as resnetd_images_total has it: ok, rejected, canceled, expired, invalid. */
+const char *request_outcome(const struct request_image *image);
 /* Frees the images' buffers and the request; releases the model; NULL allowed. */
 void request_free(struct request *request);
 

@@ -24,6 +24,7 @@ struct api {
     int top_k;                   /* default of the query parameter */
     int timeout_ms;              /* default deadline of a request */
     int max_images;              /* in one request */
+    bool has_cache;              /* of results: images are to be hashed */
     const char *cors_origin;     /* "" = no CORS headers, "*" or one origin */
     const char *admin_token;     /* "" = none: operators are local */
     bool admin_listens;          /* operators have a listener of their own */

@@ -110,6 +110,7 @@ static struct pipeline_options pipeline_settings(const struct serve *s)
     return (struct pipeline_options){
         .decode_workers = s->n_decoders,
         .queue_limit = c->queue_limit,
+        .cache_bytes = c->cache_bytes,
         .batch_window_ms = c->batch_window_ms,
         .limits = {.max_bytes = c->max_body_bytes,
                    .max_side = c->max_side,
@@ -126,6 +127,7 @@ static void set_api(struct serve *s)
     s->api.top_k = c->top_k;
     s->api.timeout_ms = c->timeout_ms;
     s->api.max_images = c->max_images;
+    s->api.has_cache = c->cache_bytes > 0;
     s->api.cors_origin = c->cors_origin;
     s->api.admin_token = c->admin_token;
     s->api.admin_listens = c->admin_listen[0] != '\0';

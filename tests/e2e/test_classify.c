@@ -328,3 +328,33 @@ Test(e2e_classify, form_data_of_a_javascript_client)
     cr_assert_str_eq(label, text_of(json_array_get(want, 0), "label"));
     json_decref(want);
 }
+
+static void expect_cache(const struct server *cached, const char *path, const char *cache,
+                         struct reply *reply)
+{
+    ask_file(cached, path, PHOTO, reply);
+    cr_assert_eq(reply->status, 200, "%s", reply->body);
+    cr_assert_str_eq(json_string_value(json_object_get(reply->json, "cache")), cache);
+}
+
+Test(e2e_classify, a_cache_knows_what_it_has_seen)
+{
+    struct server cached;
+    struct reply first, second, third;
+    server_start(&cached, "--cache-bytes 1M");
+    expect_cache(&cached, "/classify", "miss", &first);
+    expect_cache(&cached, "/classify", "hit", &second);
+    expect_cache(&cached, "/classify?top_k=2", "hit", &third);
+    cr_assert(json_equal(json_object_get(first.json, "predictions"),
+                         json_object_get(second.json, "predictions")));
+    cr_assert(
+        json_equal(json_object_get(first.json, "image"), json_object_get(second.json, "image")));
+    cr_assert_eq(json_array_size(json_object_get(third.json, "predictions")), 2);
+    cr_assert_eq(server_metric(&cached, "resnetd_cache_hits_total"), 2);
+    cr_assert_eq(server_metric(&cached, "resnetd_cache_misses_total"), 1);
+    cr_assert_eq(server_metric(&cached, "resnetd_batch_size_sum"), 1);
+    reply_done(&first);
+    reply_done(&second);
+    reply_done(&third);
+    server_stop(&cached);
+}

@@ -5,7 +5,8 @@
  *   open_loop --url http://HOST:PORT/classify --rate R --seconds S [--deadline-ms D] [--seed N]
  *             FILE...
  *
- * Every request posts the next file, over an idle connection or a new one. With --deadline-ms the
+ * Every request posts the next file, over an idle connection or a new one, with a number behind the
+ * image, so that no two are the same (a server may compute equal ones once). With --deadline-ms the
  * URL gets timeout_ms=D, and an answer 200 within D is good. Prints one JSON object:
  * {"offered":…,"sent":…,"good_per_second":…,"late":…,"statuses":{"200":…},"errors":…,
  *  "ok_ms":{"p50","p90","p99","max"},"refused_ms":{…},"behind_ms":{…}}; offered and good are per
@@ -26,6 +27,7 @@
 #define MAX_HEADER 8192
 #define LAST_WAIT_MS 15000 /* for answers after the last arrival */
 #define MAX_STATUS 600
+#define MARK_BYTES 16
 
 struct file {
     char *message; /* header and body */
@@ -50,6 +52,7 @@ struct conn {
     long long left; /* bytes of the answer's body still to come */
     bool ends;      /* Connection: close */
     const struct file *file;
+    char mark[MARK_BYTES + 1]; /* behind the file, another one in every request */
 };
 
 static struct {
@@ -202,10 +205,12 @@ static void on_written(uv_write_t *request, int status)
 
 static void send_request(struct conn *conn)
 {
-    const uv_buf_t buf = uv_buf_init(conn->file->message, (unsigned)conn->file->n);
+    (void)snprintf(conn->mark, sizeof conn->mark, "%0*zx", MARK_BYTES, load.n_sent);
+    const uv_buf_t bufs[] = {uv_buf_init(conn->file->message, (unsigned)conn->file->n),
+                             uv_buf_init(conn->mark, MARK_BYTES)};
     conn->writes = true;
     conn->writing.data = conn;
-    if (uv_write(&conn->writing, (uv_stream_t *)&conn->tcp, &buf, 1, on_written) != 0)
+    if (uv_write(&conn->writing, (uv_stream_t *)&conn->tcp, bufs, 2, on_written) != 0)
         drop(conn);
 }
 
@@ -346,7 +351,7 @@ static void read_file(const char *path, const char *target, const char *host, st
         snprintf(header, sizeof header,
                  "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/octet-stream\r\n"
                  "Content-Length: %ld\r\n\r\n",
-                 target, host, n);
+                 target, host, n + MARK_BYTES);
     if (n <= 0 || n_header >= (int)sizeof header)
         fail(path, "empty, or the URL is too long");
     file->n = (size_t)n_header + (size_t)n;

@@ -23,8 +23,10 @@ function init(arguments)
 end
 
 function request()
-    turn = turn % #bodies + 1
-    return wrk.format("POST", "/classify", { ["Content-Type"] = "image/jpeg" }, bodies[turn])
+    turn = turn + 1
+    -- A number behind the image: the same file in flight would be computed once.
+    return wrk.format("POST", "/classify", { ["Content-Type"] = "image/jpeg" },
+        bodies[turn % #bodies + 1] .. turn)
 end
 
 -- A global is all that wrk lets the main thread read from this one.

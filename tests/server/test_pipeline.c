@@ -26,6 +26,8 @@ static struct metrics *metrics;
 static struct pipeline *pipeline;
 static uint8_t *photo;
 static size_t n_photo;
+static uint8_t *files[64]; /* the photo again and again, each with a mark of its own behind it */
+static int n_files;
 static int n_done; /* calls of done() */
 
 static struct rn_model *open_model(const char *name)
@@ -73,6 +75,8 @@ static void teardown(void)
     rn_threads_free(threads);
     metrics_free(metrics);
     free(photo);
+    while (n_files > 0)
+        free(files[--n_files]);
 }
 
 TestSuite(pipeline, .init = setup, .fini = teardown, .timeout = 120);
@@ -81,6 +85,17 @@ static void done(struct request *request)
 {
     n_done++;
     request->done = NULL; /* a second call would crash */
+}
+
+/* Bytes that no other image has, and the same pixels. */
+static const uint8_t *other_file(void)
+{
+    uint8_t *file = malloc(n_photo + 1);
+    cr_assert(file && n_files < 64);
+    memcpy(file, photo, n_photo);
+    file[n_photo] = (uint8_t)n_files;
+    files[n_files++] = file;
+    return file;
 }
 
 static struct request *make(const char *model, int n_images)
@@ -130,6 +145,8 @@ Test(pipeline, requests_at_the_same_time_share_batches_and_get_the_same_bits_as_
     run_until(1);
     for (int i = 0; i < N; i++) {
         crowd[i] = make("a", 1);
+        crowd[i]->images[0].bytes = other_file();
+        crowd[i]->images[0].n_bytes = n_photo + 1;
         pipeline_submit(pipeline, crowd[i]);
     }
     run_until(1 + N);
@@ -240,6 +257,80 @@ Test(pipeline, leaving_at_any_time_ends_a_request_once)
         }
         cr_assert_eq(pipeline_in_flight(pipeline), 0);
         cr_assert_eq(pipeline_queued_images(pipeline), 0);
+    }
+}
+
+/* ---- the same file twice ------------------------------------------------------------------------
+ */
+
+Test(pipeline, the_same_file_in_flight_is_computed_once)
+{
+    struct request *crowd[5];
+    for (int i = 0; i < 5; i++) {
+        crowd[i] = make(i == 4 ? "b" : "a", 1);
+        pipeline_submit(pipeline, crowd[i]);
+    }
+    cr_assert_eq(pipeline_queued_images(pipeline), 2, "one for each model");
+    run_until(5);
+    for (int i = 0; i < 5; i++) {
+        const struct request_image *image = crowd[i]->images;
+        cr_assert_eq(image->problem.type, PROBLEM_NONE);
+        cr_assert_eq(crowd[i]->source, i % 4 == 0 ? REQUEST_COMPUTED : REQUEST_COALESCED);
+        cr_assert_arr_eq(image->logits, crowd[0]->images->logits, 10 * sizeof(float));
+        cr_assert_eq(image->info.width, crowd[0]->images->info.width);
+        cr_assert_geq(image->batch_end_ns, crowd[i]->received_ns);
+    }
+    for (int i = 0; i < 5; i++)
+        request_free(crowd[i]);
+}
+
+Test(pipeline, followers_share_what_is_wrong_with_the_file)
+{
+    struct request *first = make("a", 1), *second = make("a", 1);
+    first->images->bytes = second->images->bytes = (const uint8_t *)"no image";
+    first->images->n_bytes = second->images->n_bytes = 8;
+    pipeline_submit(pipeline, first);
+    pipeline_submit(pipeline, second);
+    run_until(2);
+    cr_assert_eq(second->images->problem.type, PROBLEM_UNSUPPORTED_FORMAT);
+    cr_assert_eq(second->source, REQUEST_COALESCED);
+    request_free(first);
+    request_free(second);
+}
+
+Test(pipeline, nobody_follows_one_that_may_take_longer)
+{
+    struct request *patient = make("a", 1), *hasty = make("a", 1);
+    hasty->deadline_ns = patient->deadline_ns - 1;
+    pipeline_submit(pipeline, patient);
+    pipeline_submit(pipeline, hasty);
+    cr_assert_eq(pipeline_queued_images(pipeline), 2);
+    run_until(2);
+    request_free(patient);
+    request_free(hasty);
+}
+
+/* The leader leaves after so many turns of the loop: its followers must not. */
+Test(pipeline, followers_outlive_their_leader)
+{
+    for (int turns = 0; turns < 12; turns++) {
+        struct request *crowd[4];
+        n_done = 0;
+        for (int i = 0; i < 4; i++) {
+            crowd[i] = make("a", 1);
+            pipeline_submit(pipeline, crowd[i]);
+        }
+        for (int i = 0; i < turns && n_done < 4; i++)
+            (void)uv_run(&loop, UV_RUN_ONCE);
+        if (crowd[0]->done)
+            pipeline_cancel(pipeline, crowd[0]);
+        if (crowd[2]->done)
+            pipeline_cancel(pipeline, crowd[2]);
+        run_until(4);
+        cr_assert_eq(crowd[1]->images->problem.type, PROBLEM_NONE);
+        cr_assert_eq(crowd[3]->images->problem.type, PROBLEM_NONE);
+        for (int i = 0; i < 4; i++)
+            request_free(crowd[i]);
     }
 }
 
