@@ -101,6 +101,11 @@ static bool is_cpu(const char *text)
     return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(text);
 }
 
+static bool is_log_format(const char *text)
+{
+    return strcmp(text, "text") == 0 || strcmp(text, "json") == 0;
+}
+
 static bool is_convolution(const char *text)
 {
     return strcmp(text, "fast") == 0 || strcmp(text, "direct") == 0;
@@ -146,6 +151,7 @@ static const struct rule {
     {"listen", is_address, "HOST:PORT, :PORT, [::1]:PORT or unix:/path"},
     {"cpu", is_cpu, "the name of a kernel table such as portable or avx2"},
     {"convolution", is_convolution, "fast or direct"},
+    {"access_log_format", is_log_format, "text or json"},
     {"cors_origin", is_origin, "* or an origin like https://example.org, without a path"},
     {"log_level", is_level, "error, warn, info or debug"},
 };

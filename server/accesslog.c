@@ -1,4 +1,4 @@
-/* The access log: key=value lines, appended with one write each.
+/* The access log: key=value or JSON lines, appended with one write each.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/accesslog.h"
@@ -13,9 +13,11 @@
 
 #include "server/http.h"
 #include "server/log.h"
+#include "server/text.h"
 
 struct accesslog {
     int fd;
+    bool json;
 };
 
 static double ms_between(uint64_t from_ns, uint64_t to_ns)
@@ -34,7 +36,8 @@ static void quote(char *out, size_t size, const char *text)
     out[n] = '\0';
 }
 
-enum rn_status accesslog_open(const char *path, struct accesslog **out, struct rn_error *err)
+enum rn_status accesslog_open(const char *path, bool json, struct accesslog **out,
+                              struct rn_error *err)
 {
     if (path[0] == '\0') {
         *out = NULL;
@@ -53,6 +56,7 @@ enum rn_status accesslog_open(const char *path, struct accesslog **out, struct r
         return rn_fail(err, RN_NO_MEMORY, "access log %s: out of memory", path);
     }
     log->fd = fd;
+    log->json = json;
     *out = log;
     return RN_OK;
 }
@@ -66,6 +70,72 @@ void accesslog_close(struct accesslog *log)
     free(log);
 }
 
+/* What a line says, in both formats. */
+struct line {
+    char date[64];
+    const char *model, *trace; /* NULL: none */
+    int n_images, max_batch;
+    double ms;
+};
+
+static size_t write_text(const struct http_exchange *exchange, const struct line *line, char *out,
+                         size_t room)
+{
+    char method[32], path[1024], trace[128], name[256];
+    quote(method, sizeof method, exchange->method);
+    quote(path, sizeof path, exchange->path);
+    size_t n = (size_t)snprintf(
+        out, room,
+        "time=%s peer=%s method=\"%s\" path=\"%s\" status=%d bytes_in=%zu bytes_out=%zu ms=%.3f "
+        "id=%s",
+        line->date, exchange->peer, method, path, exchange->status, exchange->body_bytes,
+        exchange->reply_bytes, line->ms, exchange->id);
+    if (line->n_images > 0 && n < room) {
+        quote(name, sizeof name, line->model ? line->model : "");
+        n += (size_t)snprintf(out + n, room - n, " model=\"%s\" images=%d batch=%d", name,
+                              line->n_images, line->max_batch);
+    }
+    if (line->trace && n < room) {
+        quote(trace, sizeof trace, line->trace);
+        n += (size_t)snprintf(out + n, room - n, " traceparent=\"%s\"", trace);
+    }
+    return n < room ? n : room - 1;
+}
+
+static void json_member(struct text *out, const char *key, const char *value)
+{
+    text_format(out, "\"%s\":", key);
+    text_json(out, value);
+    text_add(out, ",");
+}
+
+/* 0 when memory ran out or the line would be too long. */
+static size_t write_json(const struct http_exchange *exchange, const struct line *line, char *out,
+                         size_t room)
+{
+    struct text text = {0};
+    text_format(&text, "{\"time\":\"%s\",\"peer\":\"%s\",", line->date, exchange->peer);
+    json_member(&text, "method", exchange->method);
+    json_member(&text, "path", exchange->path);
+    if (line->n_images > 0) {
+        json_member(&text, "model", line->model ? line->model : "");
+        text_format(&text, "\"images\":%d,\"batch\":%d,", line->n_images, line->max_batch);
+    }
+    if (line->trace)
+        json_member(&text, "traceparent", line->trace);
+    text_format(&text, "\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":", exchange->status,
+                exchange->body_bytes, exchange->reply_bytes);
+    text_real(&text, line->ms, 3);
+    text_format(&text, ",\"id\":\"%s\"}", exchange->id);
+    size_t n = 0;
+    char *bytes = text_take(&text, &n);
+    const bool fits = bytes && n < room;
+    if (fits)
+        memcpy(out, bytes, n);
+    free(bytes);
+    return fits ? n : 0;
+}
+
 void accesslog_write(struct accesslog *log, const struct http_exchange *exchange, const char *model,
                      int n_images, int max_batch)
 {
@@ -73,37 +143,21 @@ void accesslog_write(struct accesslog *log, const struct http_exchange *exchange
         return;
     struct timespec wall, monotonic;
     struct tm utc;
+    struct line line = {.model = model,
+                        .trace = http_header(exchange, "traceparent"),
+                        .n_images = n_images,
+                        .max_batch = max_batch};
+    char bytes[LOG_LINE_MAX], date[32];
     clock_gettime(CLOCK_REALTIME, &wall);
     clock_gettime(CLOCK_MONOTONIC, &monotonic);
     gmtime_r(&wall.tv_sec, &utc);
-    const uint64_t now_ns = (uint64_t)monotonic.tv_sec * 1000000000u + (uint64_t)monotonic.tv_nsec;
-
-    char method[32], path[1024], trace[128], name[256], date[32];
-    quote(method, sizeof method, exchange->method);
-    quote(path, sizeof path, exchange->path);
     (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-
-    char line[LOG_LINE_MAX];
-    const size_t room = sizeof line;
-    size_t n = (size_t)snprintf(
-        line, room,
-        "time=%s.%03ldZ peer=%s method=\"%s\" path=\"%s\" status=%d bytes_in=%zu bytes_out=%zu "
-        "ms=%.3f id=%s",
-        date, wall.tv_nsec / 1000000, exchange->peer, method, path, exchange->status,
-        exchange->body_bytes, exchange->reply_bytes, ms_between(exchange->arrived_ns, now_ns),
-        exchange->id);
-    if (n_images > 0 && n < room) {
-        quote(name, sizeof name, model ? model : "");
-        n += (size_t)snprintf(line + n, room - n, " model=\"%s\" images=%d batch=%d", name,
-                              n_images, max_batch);
-    }
-    const char *traceparent = http_header(exchange, "traceparent");
-    if (traceparent && n < room) {
-        quote(trace, sizeof trace, traceparent);
-        n += (size_t)snprintf(line + n, room - n, " traceparent=\"%s\"", trace);
-    }
-    if (n >= room)
-        n = room - 1;
-    line[n++] = '\n';
-    (void)log_write_line(log->fd, line, n);
+    (void)snprintf(line.date, sizeof line.date, "%s.%03ldZ", date, wall.tv_nsec / 1000000);
+    line.ms = ms_between(exchange->arrived_ns,
+                         (uint64_t)monotonic.tv_sec * 1000000000u + (uint64_t)monotonic.tv_nsec);
+    size_t n = log->json ? write_json(exchange, &line, bytes, sizeof bytes) : 0;
+    if (n == 0) /* a line that says it otherwise is better than none */
+        n = write_text(exchange, &line, bytes, sizeof bytes);
+    bytes[n++] = '\n';
+    (void)log_write_line(log->fd, bytes, n);
 }

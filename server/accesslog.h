@@ -7,15 +7,17 @@
 #ifndef RESNETD_SERVER_ACCESSLOG_H
 #define RESNETD_SERVER_ACCESSLOG_H
 
+#include <stdbool.h>
+
 #include "engine/base/status.h"
 
 struct accesslog;
 struct http_exchange;
 
-/* `path` of a file to append to, "-" for stderr, "" for no log (*out is NULL then). RN_IO,
- * RN_NO_MEMORY. */
-enum rn_status accesslog_open(const char *path, struct accesslog **out, struct rn_error *err)
-    __attribute__((warn_unused_result));
+/* `path` of a file to append to, "-" for stderr, "" for no log (*out is NULL then); `json`: an
+ * object a line instead of key=value pairs. RN_IO, RN_NO_MEMORY. */
+enum rn_status accesslog_open(const char *path, bool json, struct accesslog **out,
+                              struct rn_error *err) __attribute__((warn_unused_result));
 void accesslog_close(struct accesslog *log);
 
 /* From on_completed. `log` NULL: nothing is written. `model` NULL and n_images 0 where the request

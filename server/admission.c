@@ -1,8 +1,11 @@
-/* Two running quantiles.
+/* Two running quantiles and a running mean.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/admission.h"
 
+#include <math.h>
+
+#define MEMORY_NS 10e9 /* of what was offered */
 #define QUANTILE 0.997
 #define MARGIN_STEP 0.04
 #define MIN_MARGIN 1.0
@@ -25,8 +28,7 @@ static double clamp(double value, double min, double max)
 
 void admission_init(struct admission *admission)
 {
-    admission->margin = 1.1;
-    admission->lag_ns = 2e6;
+    *admission = (struct admission){.margin = 1.1, .lag_ns = 2e6};
 }
 
 void admission_learn(struct admission *admission, uint64_t predicted_ns, uint64_t actual_ns)
@@ -42,6 +44,22 @@ void admission_learn_lag(struct admission *admission, uint64_t lag_ns)
 {
     admission->lag_ns =
         clamp(follow(admission->lag_ns, (double)lag_ns, LAG_STEP_NS), MIN_LAG_NS, MAX_LAG_NS);
+}
+
+static double remembered_ns(const struct admission *admission, uint64_t now_ns)
+{
+    return admission->offered_ns * exp(-(double)(now_ns - admission->offered_at_ns) / MEMORY_NS);
+}
+
+void admission_offered(struct admission *admission, uint64_t work_ns, uint64_t now_ns)
+{
+    admission->offered_ns = remembered_ns(admission, now_ns) + (double)work_ns;
+    admission->offered_at_ns = now_ns;
+}
+
+double admission_saturation(const struct admission *admission, uint64_t now_ns)
+{
+    return remembered_ns(admission, now_ns) / MEMORY_NS;
 }
 
 uint64_t admission_bound_ns(const struct admission *admission, uint64_t predicted_ns)

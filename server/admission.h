@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 struct admission {
-    double margin; /* what real times are at most, in predicted ones */
-    double lag_ns; /* what the loop takes at most to notice that something is ready */
+    double margin;          /* what real times are at most, in predicted ones */
+    double lag_ns;          /* what the loop takes at most to notice that something is ready */
+    double offered_ns;      /* work offered of late, each piece weighing less as time goes by */
+    uint64_t offered_at_ns; /* when that was so */
 };
 
 void admission_init(struct admission *admission);
@@ -22,6 +24,10 @@ void admission_init(struct admission *admission);
 void admission_learn(struct admission *admission, uint64_t predicted_ns, uint64_t actual_ns);
 /* The loop noticed so late that a batch was done. */
 void admission_learn_lag(struct admission *admission, uint64_t lag_ns);
+/* Work that takes a fully busy server so long was asked for. */
+void admission_offered(struct admission *admission, uint64_t work_ns, uint64_t now_ns);
+/* Work offered per time, of late: 1 is all that can be done. */
+double admission_saturation(const struct admission *admission, uint64_t now_ns);
 /* What a client that sees this prediction should count on. */
 uint64_t admission_bound_ns(const struct admission *admission, uint64_t predicted_ns);
 

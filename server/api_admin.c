@@ -10,6 +10,7 @@
 
 #include "server/metrics.h"
 #include "server/pipeline.h"
+#include "server/recent.h"
 #include "server/registry.h"
 #include "server/routes.h"
 #include "server/text.h"
@@ -42,7 +43,7 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange)
     text_add(&out, "{\"name\":\"resnetd\",\"version\":\"" RESNETD_VERSION "\",\"endpoints\":["
                    "\"POST /classify\",\"GET /models\",\"PUT /models/{name}\","
                    "\"DELETE /models/{name}\",\"GET /livez\",\"GET /readyz\","
-                   "\"GET /metrics\",\"GET /problems\"]}");
+                   "\"GET /metrics\",\"GET /debug/requests\",\"GET /problems\"]}");
     reply_json(exchange, 200, &out);
 }
 
@@ -90,6 +91,7 @@ void api_admin_metrics(const struct api *api, struct http_exchange *exchange)
     metrics_set(api->metrics, METRIC_IN_FLIGHT_REQUESTS, "",
                 (double)pipeline_in_flight(api->pipeline));
     metrics_set(api->metrics, METRIC_PREDICTED_WAIT, "", predicted_wait_ms(api) / 1e3);
+    metrics_set(api->metrics, METRIC_SATURATION, "", pipeline_saturation(api->pipeline));
     metrics_set(api->metrics, METRIC_READY, "", api->registry && !api->draining);
     size_t n = 0;
     char *body = metrics_render(api->metrics, &n);
@@ -100,6 +102,15 @@ static void write_member(struct text *out, const char *key, const char *value)
 {
     text_format(out, ",\"%s\":", key);
     text_json(out, value);
+}
+
+void api_admin_requests(const struct api *api, struct http_exchange *exchange)
+{
+    struct text out = {0};
+    text_add(&out, "{\"requests\":");
+    recent_write(api->recent, &out);
+    text_add(&out, "}");
+    reply_json(exchange, 200, &out);
 }
 
 static void write_problem(struct text *out, const struct api *api, enum problem_type type)

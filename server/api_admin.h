@@ -11,6 +11,8 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange);
 void api_admin_livez(const struct api *api, struct http_exchange *exchange);
 void api_admin_readyz(const struct api *api, struct http_exchange *exchange);
 void api_admin_metrics(const struct api *api, struct http_exchange *exchange);
+/* /debug/requests */
+void api_admin_requests(const struct api *api, struct http_exchange *exchange);
 void api_admin_problems(const struct api *api, struct http_exchange *exchange);
 /* /problems/{slug} */
 void api_admin_problem(const struct api *api, struct http_exchange *exchange);

@@ -20,6 +20,7 @@
 #include "server/metrics.h"
 #include "server/pipeline.h"
 #include "server/png.h"
+#include "server/recent.h"
 #include "server/registry.h"
 #include "server/routes.h"
 
@@ -103,8 +104,10 @@ static bool accept_header(struct classification *c)
         c->refusal.retry_after_ms = LOADING_RETRY_MS;
         return false;
     }
-    return find_model(c) &&
-           pipeline_admit(c->api->pipeline, c->model, 1, deadline_ns(c), &c->refusal);
+    if (!find_model(c))
+        return false;
+    pipeline_offered(c->api->pipeline, c->model);
+    return pipeline_admit(c->api->pipeline, c->model, 1, deadline_ns(c), &c->refusal);
 }
 
 void api_classify_header(const struct api *api, struct http_exchange *exchange)
@@ -328,6 +331,18 @@ static void count(const struct classification *c)
                                 1e9);
 }
 
+/* The problem that it was answered with, "" for none. */
+static const char *slug_of(const struct classification *c)
+{
+    const struct request *request = c->request;
+    enum problem_type type = c->refusal.type;
+    if (type == PROBLEM_NONE && request)
+        type = request->problem.type;
+    if (type == PROBLEM_NONE && request && c->exchange->status != 200 && request->n_images > 0)
+        type = request->images[0].problem.type;
+    return type == PROBLEM_NONE ? "" : problem_row(type)->slug;
+}
+
 void api_classify_completed(const struct api *api, struct http_exchange *exchange)
 {
     struct classification *c = exchange->user;
@@ -340,6 +355,7 @@ void api_classify_completed(const struct api *api, struct http_exchange *exchang
     count(c);
     accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL,
                     request ? request->n_images : 0, max_batch);
+    recent_add(api->recent, exchange, request, model ? model->info->name : "", slug_of(c));
     request_free(c->request);
     api_body_done(&c->body);
     if (c->model)

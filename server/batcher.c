@@ -16,11 +16,16 @@
 #define FORGET 0.9       /* weight of the past pace after one more batch */
 #define PACE_OUTLIER 4   /* an interval counts at most this many times the expected one */
 
+/* Decayed sums: images and the time that they took to come through. */
+struct pace {
+    double n, ns;
+};
+
 struct batcher {
     int n_ready, n_expected;
     struct request_image *first, **last;
     struct costcurve curve;
-    double pace_n, pace_ns; /* decayed sums: images and the time they took to come through */
+    struct pace pace, busy_pace; /* the latter with work all the time */
 };
 
 static uint64_t ready_ns(const struct request_image *image)
@@ -161,8 +166,8 @@ void batcher_inherit(struct batcher *batcher, const struct batcher *from)
     if (batcher->curve.max != from->curve.max)
         return;
     batcher->curve = from->curve;
-    batcher->pace_n = from->pace_n;
-    batcher->pace_ns = from->pace_ns;
+    batcher->pace = from->pace;
+    batcher->busy_pace = from->busy_pace;
 }
 
 void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns)
@@ -170,14 +175,23 @@ void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns)
     costcurve_learn(&batcher->curve, n, duration_ns);
 }
 
+static void learn_pace(struct pace *pace, int n, uint64_t interval_ns)
+{
+    double ns = (double)interval_ns;
+    if (pace->n > 0 && ns > PACE_OUTLIER * pace->ns / pace->n * n)
+        ns = PACE_OUTLIER * pace->ns / pace->n * n;
+    pace->n = FORGET * pace->n + n;
+    pace->ns = FORGET * pace->ns + ns;
+}
+
 void batcher_learn_pace(struct batcher *batcher, int n, uint64_t interval_ns)
 {
-    const uint64_t expected_ns = batcher_pace_ns(batcher, n);
-    double ns = (double)interval_ns;
-    if (expected_ns > 0 && ns > PACE_OUTLIER * (double)expected_ns)
-        ns = PACE_OUTLIER * (double)expected_ns;
-    batcher->pace_n = FORGET * batcher->pace_n + n;
-    batcher->pace_ns = FORGET * batcher->pace_ns + ns;
+    learn_pace(&batcher->pace, n, interval_ns);
+}
+
+void batcher_learn_capacity(struct batcher *batcher, int n, uint64_t interval_ns)
+{
+    learn_pace(&batcher->busy_pace, n, interval_ns);
 }
 
 uint64_t batcher_cost_ns(const struct batcher *batcher, int n)
@@ -189,9 +203,14 @@ uint64_t batcher_cost_ns(const struct batcher *batcher, int n)
 
 uint64_t batcher_pace_ns(const struct batcher *batcher, int n)
 {
-    if (batcher->pace_n <= 0)
-        return batcher_cost_ns(batcher, n);
-    return (uint64_t)(batcher->pace_ns / batcher->pace_n * n);
+    const struct pace *pace = &batcher->pace;
+    return pace->n > 0 ? (uint64_t)(pace->ns / pace->n * n) : batcher_cost_ns(batcher, n);
+}
+
+uint64_t batcher_capacity_ns(const struct batcher *batcher, int n)
+{
+    const struct pace *pace = &batcher->busy_pace;
+    return pace->n > 0 ? (uint64_t)(pace->ns / pace->n * n) : batcher_pace_ns(batcher, n);
 }
 
 uint64_t batcher_fastest_ns(const struct batcher *batcher, int n)

@@ -50,10 +50,14 @@ void batcher_learn(struct batcher *batcher, int n, uint64_t duration_ns);
 /* A batch of n images came this long after the one before it, or after work began: decoding and
  * everything else that shares the cores is in it. */
 void batcher_learn_pace(struct batcher *batcher, int n, uint64_t interval_ns);
+/* The same where there was work for it all the time: what the server can do at most. */
+void batcher_learn_capacity(struct batcher *batcher, int n, uint64_t interval_ns);
 /* What n >= 0 images cost in batches as full as can be, by what was learned; 0 before that. */
 uint64_t batcher_cost_ns(const struct batcher *batcher, int n);
 /* How long n images take to come through a busy server, by the learned pace. */
 uint64_t batcher_pace_ns(const struct batcher *batcher, int n);
+/* The part of a second of a fully busy server that n images take. */
+uint64_t batcher_capacity_ns(const struct batcher *batcher, int n);
 /* A batch of n at the best speed per image ever seen: a lower bound that no stalled run spoils. */
 uint64_t batcher_fastest_ns(const struct batcher *batcher, int n);
 /* A small batch size whose cost is not known yet, to be measured in an idle moment; else 0. */

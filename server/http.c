@@ -91,6 +91,20 @@ static enum MHD_Result guard_header(void *arg, enum MHD_ValueKind kind, const ch
     return MHD_YES;
 }
 
+static size_t uploads_left(const struct http *http)
+{
+    const size_t limit = http->options.max_upload_bytes;
+    return http->n_upload_bytes < limit ? limit - http->n_upload_bytes : 0;
+}
+
+static void uploads_full(const struct http *http, struct problem *problem)
+{
+    problem_set(problem, PROBLEM_UPLOADS_FULL,
+                "%zu bytes of uploads are in flight, the limit is %zu", http->n_upload_bytes,
+                http->options.max_upload_bytes);
+    problem->retry_after_ms = 1000;
+}
+
 /* Refuses what breaks HTTP or is too large; `has_body` says whether more is to come. */
 static void check_header(struct http_exchange_full *exchange, const char *version, bool *has_body)
 {
@@ -116,6 +130,10 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
                     (long long)base->declared_bytes, limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
         http_reply_problem(base, &problem);
+    } else if (base->declared_bytes > 0 &&
+               (uint64_t)base->declared_bytes > uploads_left(conn->http)) {
+        uploads_full(conn->http, &problem);
+        http_reply_problem(base, &problem);
     } else if (handlers->on_header) {
         handlers->on_header(handlers->context, base);
     }
@@ -140,6 +158,8 @@ static enum MHD_Result on_body(struct http_exchange_full *exchange, const char *
     if (*n > limit - exchange->base.body_bytes) {
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has more than %zu bytes", limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
+    } else if (*n > uploads_left(exchange->conn->http)) {
+        uploads_full(exchange->conn->http, &problem);
     } else if (http_exchange_append(exchange, bytes, *n)) {
         *n = 0;
         return MHD_YES;
@@ -310,6 +330,7 @@ static struct MHD_Daemon *start_library(struct http *http)
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
         http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         http->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->options.max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)http->options.max_connections_per_address,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_END);

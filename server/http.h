@@ -54,7 +54,8 @@ struct http_handlers {
 struct http_options {
     const char *listen; /* "HOST:PORT", ":PORT", "[::1]:PORT", "unix:/path"; port 0 = any free */
     size_t max_body_bytes;
-    int max_connections;
+    size_t max_upload_bytes;                          /* of all bodies at the same time */
+    int max_connections, max_connections_per_address; /* the latter 0 = any */
     int header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     bool admin;                 /* exchanges are an operator's */
     int min_upload_bytes_per_s; /* checked after the first five seconds of a body; 0 = off */

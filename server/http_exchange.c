@@ -103,6 +103,7 @@ void http_exchange_free(struct http_exchange_full *exchange)
 {
     exchange->conn->exchange = NULL;
     exchange->conn->http->n_exchanges--;
+    exchange->conn->http->n_upload_bytes -= exchange->body_room;
     for (int i = 0; i < exchange->n_headers; i++) {
         free(exchange->headers[i].name);
         free(exchange->headers[i].value);
@@ -125,6 +126,7 @@ bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes
         uint8_t *body = realloc(exchange->body, room);
         if (!body)
             return false;
+        exchange->conn->http->n_upload_bytes += room - exchange->body_room;
         exchange->body = body;
         exchange->body_room = room;
     }

@@ -94,6 +94,7 @@ struct http {
     struct http_conn *conns;
     struct http_linger *lingers;
     size_t n_conns, n_exchanges, n_lingers;
+    size_t n_upload_bytes; /* allocated for bodies */
     bool draining;
 };
 

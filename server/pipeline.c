@@ -7,13 +7,8 @@
  * The loop thread runs everything here. Every image ends
  * in finish_image, every request in finish_request.
  *
- * Two estimates guard the deadlines. A busy server takes a request when the work ahead of it, at
- * the pace of late, and the usual error of such a prediction leave time for it. An idle server
- * refuses only what even the fastest run so far could not make, so that one stalled run never locks
- * the door.
- *
  * SPDX-License-Identifier: MIT */
-#include "server/pipeline.h"
+#include "server/pipeline_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -21,29 +16,12 @@
 #include <string.h>
 #include <uv.h>
 
-#include "server/admission.h"
 #include "server/batcher.h"
 #include "server/metrics.h"
 #include "server/registry.h"
 #include "server/reuse.h"
 #include "server/runner.h"
 #include "server/workers.h"
-
-struct pipeline {
-    uv_loop_t *loop;
-    uv_timer_t wake; /* a batcher's window closes or a deadline comes near */
-    struct pipeline_options options;
-    struct metrics *metrics;
-    struct workers *workers;
-    struct runner *runner;
-    struct reuse *reuse;
-    struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
-    struct registry_model *busy;            /* models with images, the next to serve first */
-    uint64_t paced_ns; /* since when the next batch is being worked for; 0: nothing to do */
-    struct admission admission;
-    size_t n_requests; /* taken and not done */
-    int n_queued;      /* images admitted and not yet in a batch */
-};
 
 /* ---- leaving ------------------------------------------------------------------------------- */
 
@@ -113,71 +91,6 @@ static void finish_image(struct pipeline *pipeline, struct request_image *image)
         finish_request(pipeline, request);
 }
 
-/* ---- admission ----------------------------------------------------------------------------- */
-
-/* What is ahead of one more image of this model, from now. Models take turns: of another model no
- * more batches come first than this one has, plus one. */
-static uint64_t backlog_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                           int n_more, uint64_t now_ns)
-{
-    const struct batcher *own = model->batcher;
-    const int n_own = batcher_images(own) + n_more;
-    const int n_own_batches = n_own / batcher_best_batch(own) + 1;
-    uint64_t wait_ns = batcher_pace_ns(own, n_own);
-    const struct runner_batch *batch = runner_running(pipeline->runner);
-    if (batch) {
-        const uint64_t end_ns =
-            batch->launched_ns + batcher_pace_ns(batch->model->batcher, batch->n);
-        wait_ns += end_ns > now_ns ? end_ns - now_ns : 0;
-    }
-    for (const struct registry_model *other = pipeline->busy; other; other = other->next_busy) {
-        if (other == model)
-            continue;
-        const int most = n_own_batches * batcher_best_batch(other->batcher);
-        const int n = batcher_images(other->batcher);
-        wait_ns += batcher_pace_ns(other->batcher, n < most ? n : most);
-    }
-    return wait_ns;
-}
-
-/* What such a request should count on; *predicted_ns without the margin for error, 0 if idle. */
-static uint64_t bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                         int n_images, uint64_t now_ns, uint64_t *predicted_ns)
-{
-    *predicted_ns = 0;
-    if (pipeline->n_requests == 0)
-        return batcher_fastest_ns(model->batcher, n_images);
-    *predicted_ns = backlog_ns(pipeline, model, n_images, now_ns);
-    return admission_bound_ns(&pipeline->admission, *predicted_ns);
-}
-
-bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
-                    uint64_t deadline_ns, struct problem *problem)
-{
-    const uint64_t now_ns = uv_hrtime();
-    uint64_t predicted_ns;
-    const uint64_t needed_ns = bound_ns(pipeline, model, n_images, now_ns, &predicted_ns);
-    const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-    const int limit = pipeline->options.queue_limit;
-    if (n_images > limit - pipeline->n_queued) {
-        problem_set(problem, PROBLEM_QUEUE_FULL, "%d images are queued, the limit is %d",
-                    pipeline->n_queued, limit);
-        problem_number(problem, "queue_limit", limit);
-        problem->retry_after_ms = (int)(needed_ns / 1000000 % 3600000) + 1;
-    } else if (left_ns == 0 || needed_ns > left_ns) {
-        request_unmeetable(problem, needed_ns, left_ns);
-    } else {
-        return true;
-    }
-    problem_number(problem, "queue_depth", pipeline->n_queued);
-    return false;
-}
-
-double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct registry_model *model)
-{
-    return (double)backlog_ns(pipeline, model, 0, uv_hrtime()) / 1e6;
-}
-
 /* ---- from station to station ----------------------------------------------------------------- */
 
 static void advance(struct pipeline *pipeline); /* every station ends by setting the next going */
@@ -230,17 +143,6 @@ static void decoded(void *context, struct request_image *image)
     advance(pipeline);
 }
 
-/* From those requests only that had little time to spare: how far off a short wait was predicted
- * says nothing about a long one, and nobody depends on it. */
-static void learn_admission(struct pipeline *pipeline, const struct request *request,
-                            uint64_t now_ns)
-{
-    if (2 * request->predicted_ns < request->deadline_ns - request->admitted_ns)
-        return;
-    admission_learn(&pipeline->admission, request->predicted_ns, now_ns - request->admitted_ns);
-    metrics_set(pipeline->metrics, METRIC_PREDICTION_MARGIN, "", pipeline->admission.margin);
-}
-
 static void ran(void *context, const struct runner_batch *batch)
 {
     struct pipeline *pipeline = context;
@@ -248,9 +150,11 @@ static void ran(void *context, const struct runner_batch *batch)
     admission_learn_lag(&pipeline->admission, now_ns - batch->end_ns);
     if (!batch->measurement) {
         batcher_learn_pace(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
+        if (pipeline->was_busy)
+            batcher_learn_capacity(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
         for (int i = 0; i < batch->n; i++) {
             struct request_image *image = batch->images[i];
-            learn_admission(pipeline, image->request, now_ns);
+            pipeline_learn_admission(pipeline, image->request, now_ns);
             if (batch->end_ns > image->request->deadline_ns)
                 request_late(&image->problem, "inference");
         }
@@ -258,6 +162,7 @@ static void ran(void *context, const struct runner_batch *batch)
             finish_image(pipeline, batch->images[i]);
     }
     pipeline->paced_ns = now_ns;
+    pipeline->was_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
     advance(pipeline);
 }
 
@@ -333,8 +238,8 @@ static void take(struct pipeline *pipeline, struct request *request)
         return;
     pipeline->n_requests--; /* it is not among the work ahead of itself */
     request->admitted_ns = uv_hrtime();
-    (void)bound_ns(pipeline, request->model, n_images, request->admitted_ns,
-                   &request->predicted_ns);
+    (void)pipeline_bound_ns(pipeline, request->model, n_images, request->admitted_ns,
+                            &request->predicted_ns);
     if (request->received_ns >= request->deadline_ns)
         request_late(&request->problem, "receive"); /* the upload took all of it */
     else

@@ -38,6 +38,11 @@ void pipeline_set_options(struct pipeline *pipeline, const struct pipeline_optio
 bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
                     uint64_t deadline_ns, struct problem *problem);
 
+/* A request for this model came in, to be admitted or not. */
+void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model);
+/* What was offered in the last ten seconds or so, as a part of what could be served: 1 is full. */
+double pipeline_saturation(const struct pipeline *pipeline);
+
 /* Takes the request until its done() has been called, possibly from inside this call (refused). */
 void pipeline_submit(struct pipeline *pipeline, struct request *request);
 

@@ -216,7 +216,7 @@ void registry_unref(struct registry_model *model)
         model_free(model);
 }
 
-struct registry_model *registry_first(struct registry *registry)
+struct registry_model *registry_first(const struct registry *registry)
 {
     return registry->first;
 }

@@ -61,6 +61,6 @@ void registry_unref(struct registry_model *model);
 void registry_append_busy(struct registry_model **list, struct registry_model *model);
 void registry_unlink_busy(struct registry_model **list, struct registry_model *model);
 /* In the order of adding, borrowed; follow ->next. */
-struct registry_model *registry_first(struct registry *registry);
+struct registry_model *registry_first(const struct registry *registry);
 
 #endif

@@ -45,6 +45,7 @@ static const struct route routes[] = {
     {"/models", "/models", READ, false, api_models_list, NULL, NULL, NULL},
     {"/models/", "/models/{name}", CHANGE, true, api_models_change, NULL, api_models_gone,
      api_models_completed},
+    {"/debug/requests", "/debug/requests", READ, true, api_admin_requests, NULL, NULL, NULL},
     {"/problems", "/problems", READ, false, api_admin_problems, NULL, NULL, NULL},
     {"/problems/", "/problems/{slug}", READ, false, api_admin_problem, NULL, NULL, NULL},
 };

@@ -14,6 +14,7 @@ struct pipeline;
 struct registry;
 struct metrics;
 struct accesslog;
+struct recent;
 
 /* What every handler may use. Owned by cmd/serve.c, outlives every exchange. */
 struct api {
@@ -21,6 +22,7 @@ struct api {
     struct registry *registry; /* NULL until its models have passed their self-test */
     struct metrics *metrics;
     struct accesslog *accesslog; /* NULL: no access log */
+    struct recent *recent;       /* the last classifications */
     int top_k;                   /* default of the query parameter */
     int timeout_ms;              /* default deadline of a request */
     int max_images;              /* in one request */

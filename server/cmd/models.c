@@ -119,7 +119,7 @@ static void show(struct models *models)
 
 static void log_fresh(const struct registry *fresh)
 {
-    for (const struct registry_model *m = registry_first((struct registry *)fresh); m; m = m->next)
+    for (const struct registry_model *m = registry_first(fresh); m; m = m->next)
         log_event(LOG_INFO, "model ready",
                   "name=\"%s\" architecture=%s kernels=%s classes=%d weights_bytes=%zu "
                   "arena_bytes=%zu digest=%s",

@@ -19,11 +19,13 @@
 #include "config/config.h"
 #include "server/accesslog.h"
 #include "server/cmd/cmd.h"
+#include "server/cmd/ceiling.h"
 #include "server/cmd/models.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
 #include "server/pipeline.h"
+#include "server/recent.h"
 #include "server/routes.h"
 
 #define DRAIN_POLL_MS 20
@@ -35,6 +37,7 @@ struct serve {
     struct models *models;
     struct metrics *metrics;
     struct accesslog *accesslog;
+    struct recent *recent;
     struct pipeline *pipeline;
     struct http *http, *admin_http; /* the latter NULL without admin_listen */
     struct api api;
@@ -205,6 +208,7 @@ static void clean_up(struct serve *s)
     (void)uv_loop_close(&s->loop);
     rn_threads_free(s->threads);
     metrics_free(s->metrics);
+    recent_free(s->recent);
     accesslog_close(s->accesslog);
 }
 
@@ -249,7 +253,9 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
     const struct config *c = &s->config;
     struct http_options options = {.listen = c->listen,
                                    .max_body_bytes = c->max_body_bytes,
+                                   .max_upload_bytes = c->max_upload_bytes,
                                    .max_connections = c->max_connections,
+                                   .max_connections_per_address = c->max_connections_per_address,
                                    .header_timeout_ms = c->header_timeout_ms,
                                    .body_timeout_ms = c->body_timeout_ms,
                                    .idle_timeout_ms = c->idle_timeout_ms,
@@ -270,11 +276,13 @@ static enum rn_status build(struct serve *s, struct rn_error *err)
 {
     const struct config *c = &s->config;
     s->metrics = metrics_new();
-    if (!s->metrics)
+    s->recent = recent_new();
+    if (!s->metrics || !s->recent)
         return rn_fail(err, RN_NO_MEMORY, "out of memory at start");
     enum rn_status status = rn_threads_new(s->n_threads, &s->threads, err);
     if (status == RN_OK)
-        status = accesslog_open(c->access_log, &s->accesslog, err);
+        status = accesslog_open(c->access_log, strcmp(c->access_log_format, "json") == 0,
+                                &s->accesslog, err);
     if (status != RN_OK)
         return status;
     const struct pipeline_options options = pipeline_settings(s);
@@ -290,6 +298,7 @@ static enum rn_status build(struct serve *s, struct rn_error *err)
     s->api = (struct api){.pipeline = s->pipeline,
                           .metrics = s->metrics,
                           .accesslog = s->accesslog,
+                          .recent = s->recent,
                           .setting = setting,
                           .put_model = put_model,
                           .remove_model = remove_model,
@@ -313,6 +322,17 @@ static void announce(const struct serve *s)
                   RESNETD_VERSION, address, socket, where, socket, where);
 }
 
+static void tell_memory(const struct serve *s)
+{
+    const struct ceiling m = ceiling_of(&s->config, s->n_decoders, s->api.registry);
+    log_event(LOG_INFO, "memory at most",
+              "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
+              "base=%zu",
+              ceiling_total(&m), m.models, m.images, m.decoding, m.uploads, m.connections, m.cache,
+              m.base);
+    metrics_set(s->metrics, METRIC_MEMORY_CEILING, "", (double)ceiling_total(&m));
+}
+
 static void first_loaded(void *context, enum rn_status status, const struct rn_error *err)
 {
     struct serve *s = context;
@@ -323,6 +343,7 @@ static void first_loaded(void *context, enum rn_status status, const struct rn_e
         return;
     }
     s->api.registry = models_registry(s->models);
+    tell_memory(s);
     if (s->api.draining)
         return;
     metrics_set(s->metrics, METRIC_READY, "", 1);

@@ -56,6 +56,8 @@ Test(e2e_life, health_metrics_models_and_the_index_answer)
         "resnetd_engine_busy_seconds_total",
         "resnetd_decode_busy_seconds_total",
         "resnetd_ready",
+        "resnetd_saturation_ratio",
+        "resnetd_memory_ceiling_bytes",
         "resnetd_batch_size_count",
         "resnetd_stage_duration_seconds_count{stage=\"inference\"}",
         "resnetd_http_requests_total{path=\"/classify\",method=\"POST\",code=\"200\"}",
@@ -311,4 +313,88 @@ Test(e2e_life, health_knows_ready_from_not_and_a_local_socket_serves)
     cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
     program_done(&program);
     cr_assert_neq(access(path + strlen("unix:"), F_OK), 0, "the socket's file is removed");
+}
+
+Test(e2e_life, operators_see_the_last_requests_and_why_they_were_refused)
+{
+    struct server server;
+    struct reply reply;
+    server_start(&server, "");
+    ask_file(&server, "/classify", "tests/golden/images/baseline-420.jpg", &reply);
+    reply_done(&reply);
+    ask(&server, &(struct ask){.path = "/classify", .body = "no image", .n = 8}, &reply);
+    reply_done(&reply);
+    ask_get(&server, "/debug/requests", &reply);
+    const json_t *requests = json_object_get(reply.json, "requests");
+    cr_assert_eq(json_array_size(requests), 2, "%s", reply.body);
+    const json_t *bad = json_array_get(requests, 0), *good = json_array_get(requests, 1);
+    cr_assert_str_eq(json_string_value(json_object_get(bad, "problem")), "unsupported-format");
+    cr_assert_str_eq(json_string_value(json_object_get(good, "problem")), "");
+    const json_t *ms = json_object_get(good, "ms");
+    cr_assert_gt(json_real_value(json_object_get(ms, "inference")), 0);
+    cr_assert_geq(json_real_value(json_object_get(ms, "total")),
+                  json_real_value(json_object_get(ms, "inference")));
+    reply_done(&reply);
+    const struct ask elsewhere = {.path = "/debug/requests", .headers = {"Origin: http://x.org"}};
+    ask(&server, &elsewhere, &reply);
+    reply_is_problem(&reply, 403, "forbidden");
+    reply_done(&reply);
+    server_stop(&server);
+}
+
+Test(e2e_life, the_access_log_can_be_json)
+{
+    struct server server;
+    struct reply reply;
+    server_start(&server, "--access-log=- --access-log-format json");
+    const struct ask strange = {.path = "/nothing", .headers = {"traceparent: 00-\"\\-00-01"}};
+    ask(&server, &strange, &reply);
+    reply_done(&reply);
+    (void)kill(server.program.pid, SIGTERM);
+    cr_assert_eq(program_wait(&server.program), 0);
+    const char *line = strstr(server.program.stderr_text, "{\"time\"");
+    cr_assert_not_null(line, "%s", server.program.stderr_text);
+    json_t *json = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+    cr_assert_eq(json_integer_value(json_object_get(json, "status")), 404);
+    cr_assert_str_eq(json_string_value(json_object_get(json, "traceparent")), "00-\"\\-00-01");
+    json_decref(json);
+    program_done(&server.program);
+}
+
+Test(e2e_life, uploads_share_a_limit)
+{
+    enum { N = 700000 };
+    struct server server;
+    struct reply reply;
+    char *bytes = calloc(1, N);
+    server_start(&server, "--max-upload-bytes 1M");
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)server.port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    const char *head = "PUT /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 700000\r\n\r\n";
+    cr_assert_eq(write(fd, head, strlen(head)), (ssize_t)strlen(head));
+    cr_assert_eq(write(fd, bytes, N / 2), N / 2); /* and no more */
+    for (int i = 0; i < POLLS; i++) {
+        ask(&server, &(struct ask){.path = "/classify", .body = bytes, .n = N}, &reply);
+        if (reply.status == 503)
+            break;
+        reply_done(&reply);
+        (void)usleep(10000);
+    }
+    reply_is_problem(&reply, 503, "uploads-full");
+    reply_done(&reply);
+    (void)close(fd);
+    for (int i = 0; i < POLLS; i++) {
+        ask(&server, &(struct ask){.path = "/classify", .body = bytes, .n = N}, &reply);
+        if (reply.status == 415)
+            break;
+        reply_done(&reply);
+        (void)usleep(10000);
+    }
+    cr_assert_eq(reply.status, 415, "there is room again: %s", reply.body);
+    reply_done(&reply);
+    server_stop(&server);
+    free(bytes);
 }

@@ -1,0 +1,45 @@
+/* Sums of limits.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/cmd/ceiling.h"
+
+#include "config/config.h"
+#include "engine/engine.h"
+#include "server/registry.h"
+
+#define CONNECTION_BYTES ((size_t)34 << 10) /* the library's pool, and our part */
+#define BASE_BYTES ((size_t)24 << 20)
+
+/* What the network sees, as pixels and as floats, and its scores. */
+static size_t image_bytes(const struct rn_model_info *info)
+{
+    const size_t n_values =
+        (size_t)info->input[0] * (size_t)info->input[1] * (size_t)info->input[2];
+    return n_values * (1 + sizeof(float)) + (size_t)info->classes * sizeof(float);
+}
+
+struct ceiling ceiling_of(const struct config *config, int n_decoders,
+                          const struct registry *registry)
+{
+    size_t largest_image = 0;
+    struct ceiling ceiling = {
+        .decoding = (size_t)n_decoders * config->max_decode_bytes,
+        .uploads = config->max_upload_bytes + config->max_upload_bytes / 4 * 3,
+        .connections = (size_t)config->max_connections * CONNECTION_BYTES,
+        .cache = config->cache_bytes,
+        .base = BASE_BYTES,
+    };
+    for (const struct registry_model *m = registry_first(registry); m; m = m->next) {
+        const size_t bytes = image_bytes(m->info);
+        ceiling.models += m->info->weights_bytes + m->info->arena_bytes;
+        largest_image = bytes > largest_image ? bytes : largest_image;
+    }
+    ceiling.images = ((size_t)config->queue_limit + (size_t)config->max_batch) * largest_image;
+    return ceiling;
+}
+
+size_t ceiling_total(const struct ceiling *ceiling)
+{
+    return ceiling->models + ceiling->images + ceiling->decoding + ceiling->uploads +
+           ceiling->connections + ceiling->cache + ceiling->base;
+}

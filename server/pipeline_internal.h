@@ -1,0 +1,37 @@
+/* What pipeline.c and pipeline_admit.c share, and nobody else sees.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_PIPELINE_INTERNAL_H
+#define RESNETD_SERVER_PIPELINE_INTERNAL_H
+
+#include <uv.h>
+
+#include "server/admission.h"
+#include "server/pipeline.h"
+
+struct pipeline {
+    uv_loop_t *loop;
+    uv_timer_t wake; /* a batcher's window closes or a deadline comes near */
+    struct pipeline_options options;
+    struct metrics *metrics;
+    struct workers *workers;
+    struct runner *runner;
+    struct reuse *reuse;
+    struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
+    struct registry_model *busy;            /* models with images, the next to serve first */
+    uint64_t paced_ns; /* since when the next batch is being worked for; 0: nothing to do */
+    bool was_busy;     /* and a whole batch was waiting then */
+    struct admission admission;
+    size_t n_requests; /* taken and not done */
+    int n_queued;      /* images admitted and not yet in a batch */
+};
+
+/* What such a request should count on; *predicted_ns without the margin for error, 0 if idle. */
+uint64_t pipeline_bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
+                           int n_images, uint64_t now_ns, uint64_t *predicted_ns);
+/* From those requests only that had little time to spare: how far off a short wait was predicted
+ * says nothing about a long one, and nobody depends on it. */
+void pipeline_learn_admission(struct pipeline *pipeline, const struct request *request,
+                              uint64_t now_ns);
+
+#endif
