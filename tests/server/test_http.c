@@ -106,7 +106,8 @@ static void *serve(void *arg)
 
 static const struct http_options usual = {
     .listen = "127.0.0.1:0",
-    .max_body_bytes = 100000, .max_upload_bytes = 1 << 30,
+    .max_body_bytes = 100000,
+    .max_upload_bytes = 1 << 30,
     .max_connections = 100,
     .header_timeout_ms = 20000,
     .body_timeout_ms = 20000,
