@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -128,6 +128,18 @@ check: lint
 ## make load       capacity, then goodput at a deadline under up to 3 x that; LOAD_ARGS="IMAGES", MODEL, PEER
 load: $(B)/resnetd $(B)/open_loop
 	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
+## make simulate   overload in simulated time: docs/overload.svg, and with slow uploads docs/uploads.svg
+simulate: $(B)/simulate
+	$(Q)mkdir -p build/load/fast build/load/slow
+	$(Q)$(B)/simulate build/load/fast
+	$(Q)$(B)/simulate build/load/slow 0.2
+	$(Q)cd build/load/fast && awk -F'\t' -v title="Simulated: answers within 200 ms a second, by offered load" \
+		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/overload.svg
+	$(Q)cd build/load/slow && awk -F'\t' -v title="The same when a fifth of the uploads take 0.5 to 1.2 deadlines" \
+		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/uploads.svg
+## make soak       memory over REQUESTS (200000) good, bad and broken-off requests
+soak: $(B)/resnetd
+	$(Q)tests/load/soak.sh $(B)/resnetd $(LOAD_ARGS)
 ## make throughput 16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
 throughput: $(B)/resnetd
 	$(Q)BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
@@ -167,6 +179,10 @@ $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine
 $(B)/open_loop: $(B)/tests/load/open_loop.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -luv -lm
+
+$(B)/simulate: $(LIB_OBJ) $(B)/tests/support_simulation.o $(B)/tests/load/simulate.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # tests/support_alloc.c counts what our own objects allocate.
 WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc

@@ -127,36 +127,7 @@ verdict "goodput, % of the capacity (>= 90)" "$share" "$share >= 90"
 verdict "p99 of refusals, ms (<= 50)" "$refused" "$refused <= 50"
 verdict "answers other than 200 and 503 (0)" "$((expired + other))" "$expired + $other == 0"
 
-# Offered load against what came in time, both per second; the dashed line is "all of it".
-awk -F'\t' -v deadline="$deadline" -v cpu="$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores" '
-    { name = FILENAME; sub(/.*\//, "", name); sub(/\.tsv$/, "", name)
-      if (!(name in n)) order[++files] = name
-      x[name, ++n[name]] = $2; y[name, n[name]] = $3
-      if ($2 > right) right = $2
-      if ($3 > top) top = $3 }
-    function px(v) { return 60 + 500 * v / right }
-    function py(v) { return 320 - 280 * v / (top * 1.15) }
-    END {
-        step = 10 ^ int(log(right / 2) / log(10)); if (right / step < 4) step /= 2
-        print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 680 380\" font-family=\"sans-serif\" font-size=\"12\">"
-        print "<rect width=\"680\" height=\"380\" fill=\"white\"/>"
-        printf "<text x=\"60\" y=\"20\" font-size=\"14\">Answers within %s ms a second, by offered load (%s)</text>\n", deadline, cpu
-        for (v = 0; v <= right; v += step)
-            printf "<text x=\"%.1f\" y=\"338\" text-anchor=\"middle\">%g</text><path d=\"M%.1f 320V40\" stroke=\"#ddd\"/>\n", px(v), v, px(v)
-        for (v = 0; v <= top * 1.15; v += step / 2)
-            printf "<text x=\"54\" y=\"%.1f\" text-anchor=\"end\">%g</text><path d=\"M60 %.1fH560\" stroke=\"#ddd\"/>\n", py(v) + 4, v, py(v)
-        print "<text x=\"310\" y=\"362\" text-anchor=\"middle\">offered, requests per second (Poisson)</text>"
-        limit = right < top * 1.15 ? right : top * 1.15
-        printf "<path d=\"M%.1f %.1fL%.1f %.1f\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n", px(0), py(0), px(limit), py(limit)
-        split("#1f77b4 #d62728", colours, " ")
-        for (f = 1; f <= files; f++) {
-            name = order[f]; path = "M" px(0) " " py(0)
-            for (i = 1; i <= n[name]; i++) path = path sprintf("L%.1f %.1f", px(x[name, i]), py(y[name, i]))
-            printf "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\"/>\n", path, colours[f]
-            for (i = 1; i <= n[name]; i++)
-                printf "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", px(x[name, i]), py(y[name, i]), colours[f]
-            printf "<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\">%s</text>\n", px(x[name, n[name]]) + 8, py(y[name, n[name]]) + 4, colours[f], name
-        }
-        print "</svg>"
-    }' "$out"/resnetd.tsv ${PEER:+"$out"/peer.tsv} >"$out/goodput.svg"
+cpu=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)
+awk -F'\t' -v title="Answers within $deadline ms a second, by offered load ($cpu, $(nproc) cores)" \
+    -f tests/load/plot.awk "$out"/resnetd.tsv ${PEER:+"$out"/peer.tsv} >"$out/goodput.svg"
 echo "drawn: $out/goodput.svg"

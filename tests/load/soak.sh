@@ -1,0 +1,68 @@
+#!/bin/bash
+# Does memory stay flat? Sends good, bad, late, malformed and broken-off requests for a while and
+# follows the resident memory. Prints a line every few seconds, the slope over the last two thirds
+# and a verdict: 0 ± 1 MiB for the whole run. Exit 1 when it grew.
+#   tests/load/soak.sh BINARY [IMAGE...]
+# REQUESTS=200000 and MODEL=[NAME=]PATH (the embedded one) may be set.
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+binary=$1
+shift
+[[ $# -gt 0 ]] || set -- tests/golden/images/baseline-*.jpg
+requests=${REQUESTS:-200000}
+out=build/load
+mkdir -p "$out"
+
+for tool in wrk curl; do
+    command -v $tool >/dev/null || { echo "soak: $tool is missing; apt install $tool" >&2; exit 1; }
+done
+exec {output}< <(exec "$binary" serve --listen 127.0.0.1:0 --access-log= --cache-bytes 1M \
+    ${MODEL:+--model "$MODEL"} 2>&1)
+server=$!
+trap 'kill $server 2>/dev/null; kill $(jobs -p) 2>/dev/null || true' EXIT
+url=
+while [[ -z $url ]] && read -r -u "$output" line; do
+    [[ $line =~ http://127\.0\.0\.1:[0-9]+ ]] && url=${BASH_REMATCH[0]}
+done
+cat <&"$output" >/dev/null &
+
+answered() {
+    curl -fsS "$url/metrics" | awk '/^resnetd_http_requests_total/ { n += $NF } END { print n + 0 }'
+}
+resident_kib() {
+    awk '/^VmRSS/ { print $2 }' "/proc/$server/status"
+}
+
+# Uploads that break off: some bytes of a declared many, then gone.
+port=${url##*:}
+break_off() {
+    while kill -0 $server 2>/dev/null; do
+        exec 9<>"/dev/tcp/127.0.0.1/$port" || return 0
+        printf 'POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n%9999s' x >&9
+        exec 9>&-
+        sleep 0.02
+    done
+}
+break_off 2>/dev/null &
+wrk -t1 -c16 -d100000s --timeout 30s -s tests/load/mixed.lua "$url" -- "$@" >/dev/null &
+: >"$out/soak.tsv"
+count=0
+while [[ $count -lt $requests ]]; do
+    sleep 3
+    kill -0 $server 2>/dev/null || { echo "soak: the server is gone" >&2; exit 1; }
+    count=$(answered)
+    printf '%d\t%d\n' "$count" "$(resident_kib)" | tee -a "$out/soak.tsv"
+done
+awk -F'\t' -v total="$requests" '
+    { n[NR] = $1; kib[NR] = $2 }
+    END {
+        for (i = 1; i <= NR; i++) if (n[i] > n[NR] / 3) {
+            c++; sx += n[i]; sy += kib[i]; sxx += n[i] * n[i]; sxy += n[i] * kib[i] }
+        slope = (c * sxy - sx * sy) / (c * sxx - sx * sx)
+        grown = slope * n[NR] / 1024
+        kept = grown < 1 && grown > -1
+        printf "%d requests, %.1f MiB at the end, slope over the last two thirds %+.2f MiB for the whole run (0 ± 1): %s\n",
+            n[NR], kib[NR] / 1024, grown, kept ? "kept" : "MISSED"
+        exit !kept
+    }' "$out/soak.tsv"

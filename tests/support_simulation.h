@@ -1,0 +1,33 @@
+/* A server in simulated time: Poisson arrivals, decode workers, one engine; the real batcher and
+ * admission, or a simpler policy to compare with. Deterministic for a seed.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_TESTS_SUPPORT_SIMULATION_H
+#define RESNETD_TESTS_SUPPORT_SIMULATION_H
+
+#include <stdint.h>
+
+enum simulation_policy {
+    SIMULATION_RESNETD, /* admission, batches that fit their deadlines */
+    SIMULATION_FIFO,    /* a bounded queue, a batch window, nothing else */
+    SIMULATION_DROP,    /* the same, and what is late already is dropped before a batch */
+};
+
+struct simulation {
+    enum simulation_policy policy;
+    double rate;        /* requests per second */
+    double seconds;     /* of arrivals; the first fifth is not counted */
+    double deadline_ms; /* from the header's arrival */
+    double slow_part;   /* of the requests: their body takes 0.5 to 1.2 deadlines to arrive */
+    uint64_t seed;
+};
+
+struct simulation_result {
+    double good, late, refused, dropped; /* per second; dropped: accepted, and then given up */
+};
+
+struct simulation_result simulation_run(const struct simulation *simulation);
+/* Images per second of the simulated engine and decoders when always busy. */
+double simulation_capacity(void);
+
+#endif
