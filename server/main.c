@@ -16,6 +16,7 @@ static const struct {
     {"inspect", "print a model layer by layer", cmd_inspect},
     {"bench", "time a model on this machine", cmd_bench},
     {"health", "ask a running server whether it is ready", cmd_health},
+    {"top", "show what a running server is doing, live", cmd_top},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)

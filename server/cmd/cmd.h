@@ -12,5 +12,6 @@ int cmd_classify(int argc, char **argv, char **envp);
 int cmd_inspect(int argc, char **argv, char **envp);
 int cmd_bench(int argc, char **argv, char **envp);
 int cmd_health(int argc, char **argv, char **envp);
+int cmd_top(int argc, char **argv, char **envp);
 
 #endif

@@ -407,3 +407,20 @@ Test(e2e_life, uploads_share_a_limit)
     server_stop(&server);
     free(bytes);
 }
+
+Test(e2e_life, top_shows_a_screen)
+{
+    struct server server;
+    struct program top;
+    char args[128];
+    server_start(&server, "");
+    (void)snprintf(args, sizeof args, "top --once --interval 0.1 --listen 127.0.0.1:%d",
+                   server.port);
+    cr_assert_eq(program_run(&top, args), 0, "%s", top.stderr_text);
+    cr_assert(strstr(top.stdout_text, " ready ") && strstr(top.stdout_text, "images/s"), "%s",
+              top.stdout_text);
+    program_done(&top);
+    server_stop(&server);
+    cr_assert_eq(program_run(&top, args), 1, "nobody is there");
+    program_done(&top);
+}
