@@ -4,8 +4,8 @@
  *     │            │                       │          │
  *     └────────────┴─ bad, late, cancelled ┴──────────┴─► done
  *
- * The loop thread runs everything here. Every image ends
- * in finish_image, every request in finish_request.
+ * The loop thread runs everything here. Every image ends in finish_image, every request in
+ * finish_request.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/pipeline_internal.h"
@@ -95,13 +95,17 @@ static void finish_image(struct pipeline *pipeline, struct request_image *image)
 
 static void advance(struct pipeline *pipeline); /* every station ends by setting the next going */
 
-/* True when there is nothing to compute: the request is finished, or follows another one. */
-static bool reused(struct pipeline *pipeline, struct request *request)
+/* True when there is nothing to compute: the request, of which n_expected images were expected,
+ * follows another one, or is finished and may be gone, and its model with it. */
+static bool reused(struct pipeline *pipeline, struct request *request, int n_expected)
 {
     const bool cached = reuse_cached(pipeline->reuse, request);
+    if (!cached && !reuse_follow(pipeline->reuse, request))
+        return false;
+    expect(pipeline, request->model, -n_expected);
     if (cached)
         finish_image(pipeline, request->images);
-    return cached || reuse_follow(pipeline->reuse, request);
+    return true;
 }
 
 /* The number of images is known now; until here the request counted as one. */
@@ -119,9 +123,7 @@ static void parsed(void *context, struct request *request)
     if (request->problem.type != PROBLEM_NONE) {
         expect(pipeline, request->model, -1);
         finish_request(pipeline, request);
-    } else if (reused(pipeline, request)) {
-        expect(pipeline, request->model, -1);
-    } else {
+    } else if (!reused(pipeline, request, 1)) {
         reuse_lead(pipeline->reuse, request);
         expect(pipeline, request->model, n_more);
         workers_add(pipeline->workers, request, true);
@@ -147,6 +149,7 @@ static void ran(void *context, const struct runner_batch *batch)
 {
     struct pipeline *pipeline = context;
     const uint64_t now_ns = uv_hrtime();
+    const bool is_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
     admission_learn_lag(&pipeline->admission, now_ns - batch->end_ns);
     if (!batch->measurement) {
         batcher_learn_pace(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
@@ -159,10 +162,10 @@ static void ran(void *context, const struct runner_batch *batch)
                 request_late(&image->problem, "inference");
         }
         for (int i = 0; i < batch->n; i++)
-            finish_image(pipeline, batch->images[i]);
+            finish_image(pipeline, batch->images[i]); /* the model may go with the last one */
     }
     pipeline->paced_ns = now_ns;
-    pipeline->was_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
+    pipeline->was_busy = is_busy;
     advance(pipeline);
 }
 
@@ -234,7 +237,8 @@ static void take(struct pipeline *pipeline, struct request *request)
     const int n_images = request->images ? request->n_images : 1;
     bool admitted = false;
     pipeline->n_requests++;
-    if (request->received_ns < request->deadline_ns && request->images && reused(pipeline, request))
+    if (request->received_ns < request->deadline_ns && request->images &&
+        reused(pipeline, request, 0))
         return;
     pipeline->n_requests--; /* it is not among the work ahead of itself */
     request->admitted_ns = uv_hrtime();

@@ -19,8 +19,8 @@ struct pipeline {
     struct reuse *reuse;
     struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
     struct registry_model *busy;            /* models with images, the next to serve first */
-    uint64_t paced_ns; /* since when the next batch is being worked for; 0: nothing to do */
-    bool was_busy;     /* and a whole batch was waiting then */
+    uint64_t paced_ns;                      /* since when the next batch has been worked for */
+    bool was_busy;                          /* and a whole batch was waiting then */
     struct admission admission;
     size_t n_requests; /* taken and not done */
     int n_queued;      /* images admitted and not yet in a batch */

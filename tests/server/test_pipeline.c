@@ -45,6 +45,7 @@ static void setup(void)
 {
     const struct pipeline_options options = {.decode_workers = 2,
                                              .queue_limit = QUEUE_LIMIT,
+                                             .cache_bytes = 1 << 20,
                                              .batch_window_ms = 1000,
                                              .limits = rn_image_limits_default};
     struct rn_error err;
@@ -366,4 +367,46 @@ Test(pipeline, a_body_is_parsed_before_its_images_are_known)
     request_free(good);
     request_free(bad);
     request_free(left);
+}
+
+/* ---- models that leave ------------------------------------------------------------------------
+ */
+
+/* Nothing may be touched after this: AddressSanitizer would tell. */
+static void done_and_free(struct request *request)
+{
+    n_done++;
+    cr_expect_eq(request->images->problem.type, PROBLEM_NONE);
+    request_free(request);
+}
+
+static void parse_one_with_key(struct request *request)
+{
+    cr_assert_eq(request_images(request, 1), RN_OK);
+    request->images->bytes = photo;
+    request->images->n_bytes = n_photo;
+    request->key = cache_hash(photo, n_photo);
+    request->has_key = true;
+}
+
+Test(pipeline, a_model_may_go_with_its_last_request)
+{
+    struct request *request = make("a", 1);
+    request->done = done_and_free;
+    pipeline_submit(pipeline, request);
+    cr_assert(registry_remove(registry, "a"));
+    run_until(1);
+}
+
+Test(pipeline, a_model_may_go_with_a_request_that_the_cache_answers)
+{
+    for (int i = 0; i < 2; i++) { /* computed, then cached */
+        struct request *request = make("a", 0);
+        request->parse = parse_one_with_key;
+        request->done = done_and_free;
+        pipeline_submit(pipeline, request);
+        if (i == 1)
+            cr_assert(registry_remove(registry, "a"));
+        run_until(i + 1);
+    }
 }
