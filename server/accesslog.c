@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/clock.h"
 #include "server/http.h"
 #include "server/log.h"
 #include "server/text.h"
@@ -19,11 +20,6 @@ struct accesslog {
     int fd;
     bool json;
 };
-
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-    return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
 
 /* What a client chose must not be able to end its quotes or its line. */
 static void quote(char *out, size_t size, const char *text)
@@ -72,7 +68,7 @@ void accesslog_close(struct accesslog *log)
 
 /* What a line says, in both formats. */
 struct line {
-    char date[64];
+    char date[CLOCK_DATE_SIZE];
     const char *model, *trace; /* NULL: none */
     int n_images, max_batch;
     double ms;
@@ -102,28 +98,22 @@ static size_t write_text(const struct http_exchange *exchange, const struct line
     return n < room ? n : room - 1;
 }
 
-static void json_member(struct text *out, const char *key, const char *value)
-{
-    text_format(out, "\"%s\":", key);
-    text_json(out, value);
-    text_add(out, ",");
-}
-
 /* 0 when memory ran out or the line would be too long. */
 static size_t write_json(const struct http_exchange *exchange, const struct line *line, char *out,
                          size_t room)
 {
     struct text text = {0};
-    text_format(&text, "{\"time\":\"%s\",\"peer\":\"%s\",", line->date, exchange->peer);
-    json_member(&text, "method", exchange->method);
-    json_member(&text, "path", exchange->path);
+    text_format(&text, "{\"time\":\"%s\",\"peer\":\"%s\"", line->date, exchange->peer);
+    text_member(&text, "method", exchange->method);
+    text_member(&text, "path", exchange->path);
     if (line->n_images > 0) {
-        json_member(&text, "model", line->model ? line->model : "");
-        text_format(&text, "\"images\":%d,\"batch\":%d,", line->n_images, line->max_batch);
+        text_member(&text, "model", line->model ? line->model : "");
+        text_format(&text, ",\"images\":%d,\"batch\":%d", line->n_images, line->max_batch);
     }
     if (line->trace)
-        json_member(&text, "traceparent", line->trace);
-    text_format(&text, "\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":", exchange->status,
+        text_member(&text, "traceparent", line->trace);
+    text_format(&text,
+                ",\"status\":%d,\"bytes_in\":%zu,\"bytes_out\":%zu,\"ms\":", exchange->status,
                 exchange->body_bytes, exchange->reply_bytes);
     text_real(&text, line->ms, 3);
     text_format(&text, ",\"id\":\"%s\"}", exchange->id);
@@ -141,20 +131,15 @@ void accesslog_write(struct accesslog *log, const struct http_exchange *exchange
 {
     if (!log)
         return;
-    struct timespec wall, monotonic;
-    struct tm utc;
+    struct timespec wall;
     struct line line = {.model = model,
                         .trace = http_header(exchange, "traceparent"),
                         .n_images = n_images,
-                        .max_batch = max_batch};
-    char bytes[LOG_LINE_MAX], date[32];
-    clock_gettime(CLOCK_REALTIME, &wall);
-    clock_gettime(CLOCK_MONOTONIC, &monotonic);
-    gmtime_r(&wall.tv_sec, &utc);
-    (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)snprintf(line.date, sizeof line.date, "%s.%03ldZ", date, wall.tv_nsec / 1000000);
-    line.ms = ms_between(exchange->arrived_ns,
-                         (uint64_t)monotonic.tv_sec * 1000000000u + (uint64_t)monotonic.tv_nsec);
+                        .max_batch = max_batch,
+                        .ms = clock_ms(exchange->arrived_ns, clock_ns())};
+    char bytes[LOG_LINE_MAX];
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    (void)clock_date(wall, line.date);
     size_t n = log->json ? write_json(exchange, &line, bytes, sizeof bytes) : 0;
     if (n == 0) /* a line that says it otherwise is better than none */
         n = write_text(exchange, &line, bytes, sizeof bytes);

@@ -8,33 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api_reply.h"
 #include "server/metrics.h"
 #include "server/pipeline.h"
 #include "server/recent.h"
 #include "server/registry.h"
 #include "server/routes.h"
 #include "server/text.h"
-
-static void reply(struct http_exchange *exchange, int status, const char *type, char *body,
-                  size_t n)
-{
-    if (body) {
-        http_reply_header(exchange, "Cache-Control", "no-store");
-        http_reply(exchange, status, type, body, n);
-        return;
-    }
-    struct problem problem;
-    problem_set(&problem, PROBLEM_INTERNAL, "out of memory");
-    http_reply_problem(exchange, &problem);
-}
-
-static void reply_json(struct http_exchange *exchange, int status, struct text *text)
-{
-    size_t n = 0;
-    text_add(text, "\n");
-    char *body = text_take(text, &n);
-    reply(exchange, status, "application/json", body, n);
-}
 
 void api_admin_index(const struct api *api, struct http_exchange *exchange)
 {
@@ -44,7 +24,7 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange)
                    "\"POST /classify\",\"GET /models\",\"PUT /models/{name}\","
                    "\"DELETE /models/{name}\",\"GET /livez\",\"GET /readyz\","
                    "\"GET /metrics\",\"GET /debug/requests\",\"GET /problems\"]}");
-    reply_json(exchange, 200, &out);
+    api_reply_json(exchange, 200, &out);
 }
 
 void api_admin_livez(const struct api *api, struct http_exchange *exchange)
@@ -52,7 +32,7 @@ void api_admin_livez(const struct api *api, struct http_exchange *exchange)
     (void)api;
     struct text out = {0};
     text_add(&out, "{\"status\":\"alive\"}");
-    reply_json(exchange, 200, &out);
+    api_reply_json(exchange, 200, &out);
 }
 
 static double predicted_wait_ms(const struct api *api)
@@ -81,7 +61,7 @@ void api_admin_readyz(const struct api *api, struct http_exchange *exchange)
     text_real(&out, predicted_wait_ms(api), 3);
     text_add(&out, "}");
     text_done(&name);
-    reply_json(exchange, ready ? 200 : 503, &out);
+    api_reply_json(exchange, ready ? 200 : 503, &out);
 }
 
 void api_admin_metrics(const struct api *api, struct http_exchange *exchange)
@@ -95,13 +75,7 @@ void api_admin_metrics(const struct api *api, struct http_exchange *exchange)
     metrics_set(api->metrics, METRIC_READY, "", api->registry && !api->draining);
     size_t n = 0;
     char *body = metrics_render(api->metrics, &n);
-    reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body, n);
-}
-
-static void write_member(struct text *out, const char *key, const char *value)
-{
-    text_format(out, ",\"%s\":", key);
-    text_json(out, value);
+    api_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body, n);
 }
 
 void api_admin_requests(const struct api *api, struct http_exchange *exchange)
@@ -110,7 +84,7 @@ void api_admin_requests(const struct api *api, struct http_exchange *exchange)
     text_add(&out, "{\"requests\":");
     recent_write(api->recent, &out);
     text_add(&out, "}");
-    reply_json(exchange, 200, &out);
+    api_reply_json(exchange, 200, &out);
 }
 
 static void write_problem(struct text *out, const struct api *api, enum problem_type type)
@@ -119,10 +93,10 @@ static void write_problem(struct text *out, const struct api *api, enum problem_
     text_format(out, "{\"type\":\"/problems/%s\",\"title\":", row->slug);
     text_json(out, row->title);
     text_format(out, ",\"status\":%d", row->status);
-    write_member(out, "meaning", row->meaning);
+    text_member(out, "meaning", row->meaning);
     if (row->setting[0]) {
-        write_member(out, "setting", row->setting);
-        write_member(out, "value", api->setting(api->daemon, row->setting));
+        text_member(out, "setting", row->setting);
+        text_member(out, "value", api->setting(api->daemon, row->setting));
     }
     text_add(out, "}");
 }
@@ -136,7 +110,7 @@ void api_admin_problems(const struct api *api, struct http_exchange *exchange)
         write_problem(&out, api, (enum problem_type)type);
     }
     text_add(&out, "]}");
-    reply_json(exchange, 200, &out);
+    api_reply_json(exchange, 200, &out);
 }
 
 void api_admin_problem(const struct api *api, struct http_exchange *exchange)
@@ -147,7 +121,7 @@ void api_admin_problem(const struct api *api, struct http_exchange *exchange)
             continue;
         struct text out = {0};
         write_problem(&out, api, (enum problem_type)type);
-        reply_json(exchange, 200, &out);
+        api_reply_json(exchange, 200, &out);
         return;
     }
     struct problem problem;

@@ -10,8 +10,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "server/clock.h"
 #include "server/registry.h"
 #include "server/request.h"
 #include "server/text.h"
@@ -23,28 +23,16 @@ static const char *const stage_names[N_STAGES] = {
     [QUEUE] = "queue",     [INFERENCE] = "inference", [RESPOND] = "respond",
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static double to_ms(uint64_t from_ns, uint64_t to_ns)
-{
-    return (double)(int64_t)(to_ns - from_ns) / 1e6;
-}
-
 static void cut(const struct request_image *image, uint64_t end_ns, double ms[N_STAGES])
 {
     const struct request *request = image->request;
-    ms[RECEIVE] = to_ms(request->arrived_ns, request->received_ns);
-    ms[DECODE] = to_ms(image->decode_start_ns, image->decode_end_ns);
-    ms[PREPROCESS] = to_ms(image->decode_end_ns, image->preprocess_end_ns);
-    ms[QUEUE] = to_ms(request->received_ns, image->decode_start_ns) +
-                to_ms(image->preprocess_end_ns, image->batch_start_ns);
-    ms[INFERENCE] = to_ms(image->batch_start_ns, image->batch_end_ns);
-    ms[RESPOND] = to_ms(image->batch_end_ns, end_ns);
+    ms[RECEIVE] = clock_ms(request->arrived_ns, request->received_ns);
+    ms[DECODE] = clock_ms(image->decode_start_ns, image->decode_end_ns);
+    ms[PREPROCESS] = clock_ms(image->decode_end_ns, image->preprocess_end_ns);
+    ms[QUEUE] = clock_ms(request->received_ns, image->decode_start_ns) +
+                clock_ms(image->preprocess_end_ns, image->batch_start_ns);
+    ms[INFERENCE] = clock_ms(image->batch_start_ns, image->batch_end_ns);
+    ms[RESPOND] = clock_ms(image->batch_end_ns, end_ns);
 }
 
 int api_answer_n_worked(const struct request *request)
@@ -116,7 +104,7 @@ static void write_stages(struct text *out, const struct request_image *image, ui
 
 static void write_total(struct text *out, const struct api_answer *answer)
 {
-    text_format(out, "\"total\":%.3f", to_ms(answer->request->arrived_ns, answer->end_ns));
+    text_format(out, "\"total\":%.3f", clock_ms(answer->request->arrived_ns, answer->end_ns));
 }
 
 static void write_error(struct text *out, const struct api_answer *answer,
@@ -142,10 +130,8 @@ static void write_outcome(struct text *out, const struct api_answer *answer,
     write_image(out, &image->info);
     text_add(out, ",\"predictions\":");
     write_predictions(out, answer, image, top);
-    static const char *const sources[] = {
-        [REQUEST_COMPUTED] = "miss", [REQUEST_CACHED] = "hit", [REQUEST_COALESCED] = "coalesced"};
     text_format(out, ",\"batch\":{\"size\":%d},\"cache\":\"%s\"", image->batch_size,
-                sources[image->request->source]);
+                request_source_name(image->request));
 }
 
 /* ---- shapes --------------------------------------------------------------------------------- */
@@ -157,7 +143,7 @@ static void write_one(struct text *out, struct api_answer *answer, const int *to
     write_top_level(out, answer);
     text_add(out, ",");
     write_outcome(out, answer, image, tops);
-    answer->end_ns = now_ns();
+    answer->end_ns = clock_ns();
     if (answer->params->timings) {
         text_add(out, ",\"timings_ms\":{");
         write_stages(out, image, answer->end_ns);
@@ -259,7 +245,7 @@ char *api_answer_json(struct api_answer *answer, size_t *n)
     int *tops = rank_images(answer);
     if (!tops)
         return NULL;
-    answer->end_ns = now_ns();
+    answer->end_ns = clock_ns();
     if (api_answer_n_worked(answer->request) == 0)
         write_none_worked(&out, answer);
     else if (answer->shape == API_SHAPE_ONE)
@@ -275,10 +261,10 @@ char *api_answer_json(struct api_answer *answer, size_t *n)
 void api_answer_server_timing(const struct api_answer *answer, char *out, size_t size)
 {
     const struct request *request = answer->request;
-    double total = to_ms(request->arrived_ns, answer->end_ns), ms[N_STAGES];
+    double total = clock_ms(request->arrived_ns, answer->end_ns), ms[N_STAGES];
     if (request->n_images > 1) {
         (void)snprintf(out, size, "receive;dur=%.3f, total;dur=%.3f",
-                       to_ms(request->arrived_ns, request->received_ns), total);
+                       clock_ms(request->arrived_ns, request->received_ns), total);
         return;
     }
     cut(request->images, answer->end_ns, ms);

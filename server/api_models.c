@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "server/accesslog.h"
+#include "server/api_reply.h"
 #include "server/registry.h"
 #include "server/routes.h"
 #include "server/text.h"
@@ -31,39 +32,18 @@ struct change {
 /* ---- GET --------------------------------------------------------------------------------------
  */
 
-static void write_member(struct text *out, const char *key, const char *value)
-{
-    text_format(out, ",\"%s\":", key);
-    text_json(out, value);
-}
-
 static void write_model(struct text *out, const struct rn_model_info *info)
 {
     text_add(out, "{\"name\":");
     text_json(out, info->name);
-    write_member(out, "version", info->version);
-    write_member(out, "digest", info->digest);
-    write_member(out, "precision", info->precision);
+    text_member(out, "version", info->version);
+    text_member(out, "digest", info->digest);
+    text_member(out, "precision", info->precision);
     text_format(out, ",\"classes\":%d,\"input\":[%d,%d,%d],\"parameters\":%" PRIu64, info->classes,
                 info->input[0], info->input[1], info->input[2], info->parameters);
-    write_member(out, "source", info->source);
-    write_member(out, "accuracy", info->accuracy);
+    text_member(out, "source", info->source);
+    text_member(out, "accuracy", info->accuracy);
     text_add(out, "}");
-}
-
-static void reply_json(struct http_exchange *exchange, struct text *text)
-{
-    size_t n = 0;
-    text_add(text, "\n");
-    char *body = text_take(text, &n);
-    if (body) {
-        http_reply_header(exchange, "Cache-Control", "no-store");
-        http_reply(exchange, 200, "application/json", body, n);
-        return;
-    }
-    struct problem problem;
-    problem_set(&problem, PROBLEM_INTERNAL, "out of memory");
-    http_reply_problem(exchange, &problem);
 }
 
 void api_models_list(const struct api *api, struct http_exchange *exchange)
@@ -76,7 +56,7 @@ void api_models_list(const struct api *api, struct http_exchange *exchange)
         write_model(&out, model->info);
     }
     text_add(&out, "]}");
-    reply_json(exchange, &out);
+    api_reply_json(exchange, 200, &out);
 }
 
 /* ---- PUT and DELETE ---------------------------------------------------------------------------
@@ -120,7 +100,7 @@ static void loaded(void *context, enum rn_status status, const struct rn_error *
         struct text out = {0};
         write_model(&out, model->info);
         registry_unref(model);
-        reply_json(exchange, &out);
+        api_reply_json(exchange, 200, &out);
         return;
     }
     struct problem problem;

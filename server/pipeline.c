@@ -235,20 +235,16 @@ static void start_batch(struct pipeline *pipeline)
 static void take(struct pipeline *pipeline, struct request *request)
 {
     const int n_images = request->images ? request->n_images : 1;
+    const bool late = request->received_ns >= request->deadline_ns;
     bool admitted = false;
     pipeline->n_requests++;
-    if (request->received_ns < request->deadline_ns && request->images &&
-        reused(pipeline, request, 0))
+    if (!late && request->images && reused(pipeline, request, 0))
         return;
     pipeline->n_requests--; /* it is not among the work ahead of itself */
-    request->admitted_ns = uv_hrtime();
-    (void)pipeline_bound_ns(pipeline, request->model, n_images, request->admitted_ns,
-                            &request->predicted_ns);
-    if (request->received_ns >= request->deadline_ns)
+    if (late)
         request_late(&request->problem, "receive"); /* the upload took all of it */
     else
-        admitted = pipeline_admit(pipeline, request->model, n_images, request->deadline_ns,
-                                  &request->problem);
+        admitted = pipeline_admit_request(pipeline, request, n_images);
     pipeline->n_requests++;
     if (!admitted) {
         finish_request(pipeline, request);

@@ -39,8 +39,9 @@ static uint64_t backlog_ns(const struct pipeline *pipeline, const struct registr
     return wait_ns;
 }
 
-uint64_t pipeline_bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                           int n_images, uint64_t now_ns, uint64_t *predicted_ns)
+/* What such a request should count on; *predicted_ns without the margin for error, 0 if idle. */
+static uint64_t bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
+                         int n_images, uint64_t now_ns, uint64_t *predicted_ns)
 {
     *predicted_ns = 0;
     if (pipeline->n_requests == 0)
@@ -49,12 +50,11 @@ uint64_t pipeline_bound_ns(const struct pipeline *pipeline, const struct registr
     return admission_bound_ns(&pipeline->admission, *predicted_ns);
 }
 
-bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
-                    uint64_t deadline_ns, struct problem *problem)
+static bool admit(const struct pipeline *pipeline, const struct registry_model *model, int n_images,
+                  uint64_t deadline_ns, uint64_t now_ns, uint64_t *predicted_ns,
+                  struct problem *problem)
 {
-    const uint64_t now_ns = uv_hrtime();
-    uint64_t predicted_ns;
-    const uint64_t needed_ns = pipeline_bound_ns(pipeline, model, n_images, now_ns, &predicted_ns);
+    const uint64_t needed_ns = bound_ns(pipeline, model, n_images, now_ns, predicted_ns);
     const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     const int limit = pipeline->options.queue_limit;
     if (n_images > limit - pipeline->n_queued) {
@@ -69,6 +69,20 @@ bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int
     }
     problem_number(problem, "queue_depth", pipeline->n_queued);
     return false;
+}
+
+bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
+                    uint64_t deadline_ns, struct problem *problem)
+{
+    uint64_t predicted_ns;
+    return admit(pipeline, model, n_images, deadline_ns, uv_hrtime(), &predicted_ns, problem);
+}
+
+bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, int n_images)
+{
+    request->admitted_ns = uv_hrtime();
+    return admit(pipeline, request->model, n_images, request->deadline_ns, request->admitted_ns,
+                 &request->predicted_ns, &request->problem);
 }
 
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model)

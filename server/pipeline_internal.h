@@ -26,9 +26,9 @@ struct pipeline {
     int n_queued;      /* images admitted and not yet in a batch */
 };
 
-/* What such a request should count on; *predicted_ns without the margin for error, 0 if idle. */
-uint64_t pipeline_bound_ns(const struct pipeline *pipeline, const struct registry_model *model,
-                           int n_images, uint64_t now_ns, uint64_t *predicted_ns);
+/* pipeline_admit() for a request whose body is there; notes when that was, and what was predicted.
+ */
+bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, int n_images);
 /* From those requests only that had little time to spare: how far off a short wait was predicted
  * says nothing about a long one, and nobody depends on it. */
 void pipeline_learn_admission(struct pipeline *pipeline, const struct request *request,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "server/clock.h"
 #include "server/http.h"
 #include "server/request.h"
 #include "server/text.h"
@@ -18,7 +19,7 @@ struct record {
     const char *slug; /* static */
     int status, n_images, batch_size;
     size_t bytes;
-    enum request_source source;
+    const char *cache; /* static */
     /* Milliseconds. Of the image that took longest; 0 where it did not get so far. */
     double total, receive, decode, preprocess, queue, inference;
     double predicted, deadline; /* what admission expected, without its margin; 0 if idle */
@@ -39,11 +40,6 @@ void recent_free(struct recent *recent)
     free(recent);
 }
 
-static double ms_between(uint64_t from_ns, uint64_t to_ns)
-{
-    return from_ns != 0 && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;
-}
-
 static void add_stages(struct record *record, const struct request *request)
 {
     const struct request_image *last = request->n_images ? request->images : NULL;
@@ -51,42 +47,37 @@ static void add_stages(struct record *record, const struct request *request)
         if (request->images[i].batch_end_ns > last->batch_end_ns)
             last = &request->images[i];
     record->n_images = request->n_images;
-    record->source = request->source;
+    record->cache = request_source_name(request);
     record->predicted = (double)request->predicted_ns / 1e6;
-    record->deadline = ms_between(request->arrived_ns, request->deadline_ns);
-    record->receive = ms_between(request->arrived_ns, request->received_ns);
+    record->deadline = clock_ms(request->arrived_ns, request->deadline_ns);
+    record->receive = clock_ms(request->arrived_ns, request->received_ns);
     if (!last)
         return;
     record->batch_size = last->batch_size;
-    record->decode = ms_between(last->decode_start_ns, last->decode_end_ns);
-    record->preprocess = ms_between(last->decode_end_ns, last->preprocess_end_ns);
-    record->queue = ms_between(request->received_ns, last->decode_start_ns) +
-                    ms_between(last->preprocess_end_ns, last->batch_start_ns);
-    record->inference = ms_between(last->batch_start_ns, last->batch_end_ns);
+    record->decode = clock_ms(last->decode_start_ns, last->decode_end_ns);
+    record->preprocess = clock_ms(last->decode_end_ns, last->preprocess_end_ns);
+    record->queue = clock_ms(request->received_ns, last->decode_start_ns) +
+                    clock_ms(last->preprocess_end_ns, last->batch_start_ns);
+    record->inference = clock_ms(last->batch_start_ns, last->batch_end_ns);
 }
 
 void recent_add(struct recent *recent, const struct http_exchange *exchange,
                 const struct request *request, const char *model, const char *slug)
 {
     struct record *record = &recent->records[recent->n++ % RECENT_MAX];
-    struct timespec now;
-    *record =
-        (struct record){.slug = slug, .status = exchange->status, .bytes = exchange->body_bytes};
+    *record = (struct record){
+        .slug = slug, .cache = "miss", .status = exchange->status, .bytes = exchange->body_bytes};
     (void)clock_gettime(CLOCK_REALTIME, &record->time);
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
     (void)snprintf(record->id, sizeof record->id, "%s", exchange->id);
     (void)snprintf(record->peer, sizeof record->peer, "%s", exchange->peer);
     (void)snprintf(record->model, sizeof record->model, "%s", model);
-    record->total = ms_between(exchange->arrived_ns,
-                               (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+    record->total = clock_ms(exchange->arrived_ns, clock_ns());
     if (request)
         add_stages(record, request);
 }
 
 static void write_record(const struct record *record, struct text *out)
 {
-    static const char *const sources[] = {
-        [REQUEST_COMPUTED] = "miss", [REQUEST_CACHED] = "hit", [REQUEST_COALESCED] = "coalesced"};
     const struct {
         const char *key;
         double ms;
@@ -96,16 +87,13 @@ static void write_record(const struct record *record, struct text *out)
         {"inference", record->inference},   {"total", record->total},
         {"predicted", record->predicted},   {"deadline", record->deadline},
     };
-    char date[32];
-    struct tm utc;
-    gmtime_r(&record->time.tv_sec, &utc);
-    (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-    text_format(out, "{\"id\":\"%s\",\"time\":\"%s.%03ldZ\",\"peer\":\"%s\",\"status\":%d,",
-                record->id, date, record->time.tv_nsec / 1000000, record->peer, record->status);
-    text_format(out, "\"problem\":\"%s\",\"model\":", record->slug);
-    text_json(out, record->model);
+    char date[CLOCK_DATE_SIZE];
+    text_format(out, "{\"id\":\"%s\",\"time\":\"%s\",\"peer\":\"%s\",\"status\":%d,", record->id,
+                clock_date(record->time, date), record->peer, record->status);
+    text_format(out, "\"problem\":\"%s\"", record->slug);
+    text_member(out, "model", record->model);
     text_format(out, ",\"bytes\":%zu,\"images\":%d,\"batch\":%d,\"cache\":\"%s\",\"ms\":{",
-                record->bytes, record->n_images, record->batch_size, sources[record->source]);
+                record->bytes, record->n_images, record->batch_size, record->cache);
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         text_format(out, "%s\"%s\":", i > 0 ? "," : "", times[i].key);
         text_real(out, times[i].ms, 3);

@@ -66,6 +66,13 @@ const char *request_outcome(const struct request_image *image)
     return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
 }
 
+const char *request_source_name(const struct request *request)
+{
+    static const char *const names[] = {
+        [REQUEST_COMPUTED] = "miss", [REQUEST_CACHED] = "hit", [REQUEST_COALESCED] = "coalesced"};
+    return names[request->source];
+}
+
 void request_free(struct request *request)
 {
     if (!request)

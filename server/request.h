@@ -88,6 +88,8 @@ void request_late(struct problem *problem, const char *stage);
 void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t left_ns);
 /* Of a finished image, as resnetd_images_total has it: ok, rejected, canceled, expired, invalid. */
 const char *request_outcome(const struct request_image *image);
+/* The answer's `cache`: miss, hit or coalesced. */
+const char *request_source_name(const struct request *request);
 /* Frees the images' buffers and the request; releases the model; NULL allowed. */
 void request_free(struct request *request);
 

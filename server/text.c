@@ -118,6 +118,12 @@ void text_json(struct text *text, const char *s)
     text_add(text, "\"");
 }
 
+void text_member(struct text *text, const char *key, const char *value)
+{
+    text_format(text, ",\"%s\":", key);
+    text_json(text, value);
+}
+
 void text_real(struct text *text, double value, int decimals)
 {
     if (isfinite(value))

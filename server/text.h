@@ -23,6 +23,8 @@ __attribute__((format(printf, 2, 3))) void text_format(struct text *text, const 
 
 /* A quoted JSON string. Bytes that are no UTF-8 become U+FFFD; NULL becomes null. */
 void text_json(struct text *text, const char *s);
+/* ,"key":"value" for an object that has a member already. */
+void text_member(struct text *text, const char *key, const char *value);
 /* A JSON number with so many decimals; what is not finite becomes null. */
 void text_real(struct text *text, double value, int decimals);
 
