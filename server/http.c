@@ -91,7 +91,7 @@ static enum MHD_Result guard_header(void *arg, enum MHD_ValueKind kind, const ch
     return MHD_YES;
 }
 
-static size_t uploads_left(const struct http *http)
+size_t http_uploads_left(const struct http *http)
 {
     const size_t limit = http->options.max_upload_bytes;
     return http->n_upload_bytes < limit ? limit - http->n_upload_bytes : 0;
@@ -131,7 +131,7 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
         problem_number(&problem, "limit_bytes", (int64_t)limit);
         http_reply_problem(base, &problem);
     } else if (base->declared_bytes > 0 &&
-               (uint64_t)base->declared_bytes > uploads_left(conn->http)) {
+               (uint64_t)base->declared_bytes > http_uploads_left(conn->http)) {
         uploads_full(conn->http, &problem);
         http_reply_problem(base, &problem);
     } else if (handlers->on_header) {
@@ -158,7 +158,7 @@ static enum MHD_Result on_body(struct http_exchange_full *exchange, const char *
     if (*n > limit - exchange->base.body_bytes) {
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has more than %zu bytes", limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
-    } else if (*n > uploads_left(exchange->conn->http)) {
+    } else if (http_exchange_growth(exchange, *n) > http_uploads_left(exchange->conn->http)) {
         uploads_full(exchange->conn->http, &problem);
     } else if (http_exchange_append(exchange, bytes, *n)) {
         *n = 0;

@@ -113,16 +113,24 @@ void http_exchange_free(struct http_exchange_full *exchange)
     free(exchange);
 }
 
+size_t http_exchange_growth(const struct http_exchange_full *exchange, size_t n)
+{
+    const size_t free_room = exchange->body_room - exchange->base.body_bytes;
+    return n > free_room ? n - free_room : 0;
+}
+
 bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes, size_t n)
 {
     const size_t used = exchange->base.body_bytes;
     const int64_t declared = exchange->base.declared_bytes;
-    if (n > exchange->body_room - used) {
+    if (http_exchange_growth(exchange, n) > 0) {
         size_t room = exchange->body_room ? 2 * exchange->body_room : FIRST_BODY_BYTES;
         if (room < used + n)
             room = used + n;
         if (declared >= 0 && room > (size_t)declared && (size_t)declared >= used + n)
             room = (size_t)declared;
+        if (room - exchange->body_room > http_uploads_left(exchange->conn->http))
+            room = used + n;
         uint8_t *body = realloc(exchange->body, room);
         if (!body)
             return false;

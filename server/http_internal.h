@@ -116,12 +116,18 @@ void http_guard_header(struct http_guard *guard, const char *name, size_t n_name
 /* After all headers: the first fault found, NULL for a request that may pass. */
 const char *http_guard_verdict(const struct http_guard *guard, const char *version);
 
+/* ---- http.c ---------------------------------------------------------------------------------- */
+/* Memory that all bodies together may still take. */
+size_t http_uploads_left(const struct http *http);
+
 /* ---- http_exchange.c ------------------------------------------------------------------------- */
 /* NULL when out of memory. method and path are borrowed from the library. */
 struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char *method,
                                              const char *path);
 void http_exchange_free(struct http_exchange_full *exchange);
-/* False when the body cannot grow. */
+/* How much memory more the body needs at least for n bytes more. */
+size_t http_exchange_growth(const struct http_exchange_full *exchange, size_t n);
+/* Takes more than that while there is room among all uploads. False when out of memory. */
 bool http_exchange_append(struct http_exchange_full *exchange, const char *bytes, size_t n);
 /* Gives the reply to the library; only inside the access handler. */
 enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange);

@@ -169,10 +169,23 @@ static void reload(struct serve *s)
     }
 }
 
+static void tell_memory(const struct serve *s)
+{
+    const struct ceiling m = ceiling_of(&s->config, s->n_decoders, s->api.registry);
+    log_event(LOG_INFO, "memory at most",
+              "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
+              "base=%zu",
+              ceiling_total(&m), m.models, m.images, m.decoding, m.uploads, m.connections, m.cache,
+              m.base);
+    metrics_set(s->metrics, METRIC_MEMORY_CEILING, "", (double)ceiling_total(&m));
+}
+
 /* After every load. */
-static void reload_if_asked(void *context)
+static void loaded(void *context)
 {
     struct serve *s = context;
+    if (s->api.registry)
+        tell_memory(s);
     if (s->reload_again && !s->api.draining)
         reload(s);
 }
@@ -289,7 +302,7 @@ static enum rn_status build(struct serve *s, struct rn_error *err)
     s->pipeline = pipeline_new(&s->loop, &options, s->metrics);
     if (!s->pipeline)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the pipeline");
-    s->models = models_new(&s->loop, c, s->threads, s->metrics, s->pipeline, reload_if_asked, s);
+    s->models = models_new(&s->loop, c, s->threads, s->metrics, s->pipeline, loaded, s);
     if (!s->models)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the models");
     metrics_set(s->metrics, METRIC_READY, "", 0);
@@ -322,17 +335,6 @@ static void announce(const struct serve *s)
                   RESNETD_VERSION, address, socket, where, socket, where);
 }
 
-static void tell_memory(const struct serve *s)
-{
-    const struct ceiling m = ceiling_of(&s->config, s->n_decoders, s->api.registry);
-    log_event(LOG_INFO, "memory at most",
-              "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
-              "base=%zu",
-              ceiling_total(&m), m.models, m.images, m.decoding, m.uploads, m.connections, m.cache,
-              m.base);
-    metrics_set(s->metrics, METRIC_MEMORY_CEILING, "", (double)ceiling_total(&m));
-}
-
 static void first_loaded(void *context, enum rn_status status, const struct rn_error *err)
 {
     struct serve *s = context;
@@ -343,7 +345,6 @@ static void first_loaded(void *context, enum rn_status status, const struct rn_e
         return;
     }
     s->api.registry = models_registry(s->models);
-    tell_memory(s);
     if (s->api.draining)
         return;
     metrics_set(s->metrics, METRIC_READY, "", 1);
