@@ -1,9 +1,7 @@
 /* The JSON of answers, written by hand: fixed members in a fixed order, scores with six decimals,
  * times with three.
  *
- * Loop thread. An image's time is cut without gaps: what is neither receiving nor work on this
- * image is `queue` (for a decode worker, for its batch), and `respond` runs from its batch's end to
- * the answer's. So the parts always sum to the total.
+ * Loop thread. The stages of an image's time sum to the total, see request_stages().
  *
  * SPDX-License-Identifier: MIT */
 #include "server/api_answer.h"
@@ -15,25 +13,6 @@
 #include "server/registry.h"
 #include "server/request.h"
 #include "server/text.h"
-
-enum stage { RECEIVE, DECODE, PREPROCESS, QUEUE, INFERENCE, RESPOND, N_STAGES };
-
-static const char *const stage_names[N_STAGES] = {
-    [RECEIVE] = "receive", [DECODE] = "decode",       [PREPROCESS] = "preprocess",
-    [QUEUE] = "queue",     [INFERENCE] = "inference", [RESPOND] = "respond",
-};
-
-static void cut(const struct request_image *image, uint64_t end_ns, double ms[N_STAGES])
-{
-    const struct request *request = image->request;
-    ms[RECEIVE] = clock_ms(request->arrived_ns, request->received_ns);
-    ms[DECODE] = clock_ms(image->decode_start_ns, image->decode_end_ns);
-    ms[PREPROCESS] = clock_ms(image->decode_end_ns, image->preprocess_end_ns);
-    ms[QUEUE] = clock_ms(request->received_ns, image->decode_start_ns) +
-                clock_ms(image->preprocess_end_ns, image->batch_start_ns);
-    ms[INFERENCE] = clock_ms(image->batch_start_ns, image->batch_end_ns);
-    ms[RESPOND] = clock_ms(image->batch_end_ns, end_ns);
-}
 
 int api_answer_n_worked(const struct request *request)
 {
@@ -96,10 +75,10 @@ static void write_predictions(struct text *out, const struct api_answer *answer,
 
 static void write_stages(struct text *out, const struct request_image *image, uint64_t end_ns)
 {
-    double ms[N_STAGES];
-    cut(image, end_ns, ms);
-    for (int i = 0; i < N_STAGES; i++)
-        text_format(out, "%s\"%s\":%.3f", i ? "," : "", stage_names[i], ms[i]);
+    double ms[N_REQUEST_STAGES];
+    request_stages(image, end_ns, ms);
+    for (int i = 0; i < N_REQUEST_STAGES; i++)
+        text_format(out, "%s\"%s\":%.3f", i ? "," : "", request_stage_names[i], ms[i]);
 }
 
 static void write_total(struct text *out, const struct api_answer *answer)
@@ -261,16 +240,16 @@ char *api_answer_json(struct api_answer *answer, size_t *n)
 void api_answer_server_timing(const struct api_answer *answer, char *out, size_t size)
 {
     const struct request *request = answer->request;
-    double total = clock_ms(request->arrived_ns, answer->end_ns), ms[N_STAGES];
+    double total = clock_ms(request->arrived_ns, answer->end_ns), ms[N_REQUEST_STAGES];
     if (request->n_images > 1) {
         (void)snprintf(out, size, "receive;dur=%.3f, total;dur=%.3f",
                        clock_ms(request->arrived_ns, request->received_ns), total);
         return;
     }
-    cut(request->images, answer->end_ns, ms);
+    request_stages(request->images, answer->end_ns, ms);
     size_t n = 0;
-    for (int i = 0; i < N_STAGES && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s;dur=%.3f, ", stage_names[i], ms[i]);
+    for (int i = 0; i < N_REQUEST_STAGES && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s;dur=%.3f, ", request_stage_names[i], ms[i]);
     if (n < size)
         (void)snprintf(out + n, size - n, "total;dur=%.3f", total);
 }

@@ -21,7 +21,7 @@ struct record {
     size_t bytes;
     const char *cache; /* static */
     /* Milliseconds. Of the image that took longest; 0 where it did not get so far. */
-    double total, receive, decode, preprocess, queue, inference;
+    double ms[N_REQUEST_STAGES], total;
     double predicted, deadline; /* what admission expected, without its margin; 0 if idle */
 };
 
@@ -50,15 +50,10 @@ static void add_stages(struct record *record, const struct request *request)
     record->cache = request_source_name(request);
     record->predicted = (double)request->predicted_ns / 1e6;
     record->deadline = clock_ms(request->arrived_ns, request->deadline_ns);
-    record->receive = clock_ms(request->arrived_ns, request->received_ns);
     if (!last)
         return;
     record->batch_size = last->batch_size;
-    record->decode = clock_ms(last->decode_start_ns, last->decode_end_ns);
-    record->preprocess = clock_ms(last->decode_end_ns, last->preprocess_end_ns);
-    record->queue = clock_ms(request->received_ns, last->decode_start_ns) +
-                    clock_ms(last->preprocess_end_ns, last->batch_start_ns);
-    record->inference = clock_ms(last->batch_start_ns, last->batch_end_ns);
+    request_stages(last, 0, record->ms);
 }
 
 void recent_add(struct recent *recent, const struct http_exchange *exchange,
@@ -78,15 +73,6 @@ void recent_add(struct recent *recent, const struct http_exchange *exchange,
 
 static void write_record(const struct record *record, struct text *out)
 {
-    const struct {
-        const char *key;
-        double ms;
-    } times[] = {
-        {"receive", record->receive},       {"decode", record->decode},
-        {"preprocess", record->preprocess}, {"queue", record->queue},
-        {"inference", record->inference},   {"total", record->total},
-        {"predicted", record->predicted},   {"deadline", record->deadline},
-    };
     char date[CLOCK_DATE_SIZE];
     text_format(out, "{\"id\":\"%s\",\"time\":\"%s\",\"peer\":\"%s\",\"status\":%d,", record->id,
                 clock_date(record->time, date), record->peer, record->status);
@@ -94,10 +80,10 @@ static void write_record(const struct record *record, struct text *out)
     text_member(out, "model", record->model);
     text_format(out, ",\"bytes\":%zu,\"images\":%d,\"batch\":%d,\"cache\":\"%s\",\"ms\":{",
                 record->bytes, record->n_images, record->batch_size, record->cache);
-    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        text_format(out, "%s\"%s\":", i > 0 ? "," : "", times[i].key);
-        text_real(out, times[i].ms, 3);
-    }
+    for (int i = 0; i < REQUEST_RESPOND; i++)
+        text_format(out, "\"%s\":%.3f,", request_stage_names[i], record->ms[i]);
+    text_format(out, "\"total\":%.3f,\"predicted\":%.3f,\"deadline\":%.3f", record->total,
+                record->predicted, record->deadline);
     text_add(out, "}}");
 }
 

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "server/clock.h"
 #include "server/registry.h"
 
 struct request *request_new(int n_images)
@@ -64,6 +65,24 @@ const char *request_outcome(const struct request_image *image)
         return "ok";
     const int status = problem_row(image->problem.type)->status;
     return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
+}
+
+const char *const request_stage_names[N_REQUEST_STAGES] = {
+    [REQUEST_RECEIVE] = "receive",       [REQUEST_DECODE] = "decode",
+    [REQUEST_PREPROCESS] = "preprocess", [REQUEST_QUEUE] = "queue",
+    [REQUEST_INFERENCE] = "inference",   [REQUEST_RESPOND] = "respond",
+};
+
+void request_stages(const struct request_image *image, uint64_t end_ns, double ms[N_REQUEST_STAGES])
+{
+    const struct request *request = image->request;
+    ms[REQUEST_RECEIVE] = clock_ms(request->arrived_ns, request->received_ns);
+    ms[REQUEST_DECODE] = clock_ms(image->decode_start_ns, image->decode_end_ns);
+    ms[REQUEST_PREPROCESS] = clock_ms(image->decode_end_ns, image->preprocess_end_ns);
+    ms[REQUEST_QUEUE] = clock_ms(request->received_ns, image->decode_start_ns) +
+                        clock_ms(image->preprocess_end_ns, image->batch_start_ns);
+    ms[REQUEST_INFERENCE] = clock_ms(image->batch_start_ns, image->batch_end_ns);
+    ms[REQUEST_RESPOND] = clock_ms(image->batch_end_ns, end_ns);
 }
 
 const char *request_source_name(const struct request *request)

@@ -88,6 +88,21 @@ void request_late(struct problem *problem, const char *stage);
 void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t left_ns);
 /* Of a finished image, as resnetd_images_total has it: ok, rejected, canceled, expired, invalid. */
 const char *request_outcome(const struct request_image *image);
+enum request_stage {
+    REQUEST_RECEIVE,
+    REQUEST_DECODE,
+    REQUEST_PREPROCESS,
+    REQUEST_QUEUE,
+    REQUEST_INFERENCE,
+    REQUEST_RESPOND,
+    N_REQUEST_STAGES
+};
+extern const char *const request_stage_names[N_REQUEST_STAGES];
+/* Cuts an image's time, without gaps, into milliseconds for each stage; 0 where it did not get to.
+ * `queue` is what is neither receiving nor work on this image (for a decode worker, for its batch);
+ * `respond` runs from its batch's end to end_ns, 0 for not yet. */
+void request_stages(const struct request_image *image, uint64_t end_ns,
+                    double ms[N_REQUEST_STAGES]);
 /* The answer's `cache`: miss, hit or coalesced. */
 const char *request_source_name(const struct request *request);
 /* Frees the images' buffers and the request; releases the model; NULL allowed. */

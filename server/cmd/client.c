@@ -143,6 +143,20 @@ static char *read_all(int fd)
     return bytes;
 }
 
+bool client_settings(const char *usage, const struct flag *flags, size_t n, int argc, char **argv,
+                     char **envp, struct config *config, enum cmd_exit *code)
+{
+    if (!offline_flags(usage, flags, n, &argc, argv, code))
+        return false;
+    if (argc > 0) {
+        offline_complain("%.*s takes no \"%s\"", (int)strcspn(usage, " "), usage, argv[0]);
+        *code = CMD_USAGE;
+        return false;
+    }
+    *code = offline_settings(envp, config);
+    return *code == CMD_OK;
+}
+
 enum cmd_exit client_get(const char *listen, const char *path, struct client_answer *out)
 {
     enum cmd_exit code;

@@ -1,4 +1,4 @@
-/* One GET of a server on this machine: what `health` and `top` need of HTTP.
+/* What `health` and `top` share: their words, and one GET of a server on this machine.
  *
  * Blocking, with a time limit for each step. A server that listens on every address is asked on the
  * loopback one.
@@ -7,12 +7,23 @@
 #ifndef RESNETD_SERVER_CMD_CLIENT_H
 #define RESNETD_SERVER_CMD_CLIENT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "server/cmd/cmd.h"
+
+struct config;
+struct flag;
 
 struct client_answer {
     int status;
     char *body; /* NUL-terminated; free() it */
 };
+
+/* Reads the flags, of which nothing else may be left, and the settings; `usage` begins with the
+ * command's name. True to go on and to end with config_done(); else *code is the exit code. */
+bool client_settings(const char *usage, const struct flag *flags, size_t n, int argc, char **argv,
+                     char **envp, struct config *config, enum cmd_exit *code);
 
 /* `listen` as the setting: HOST:PORT, :PORT, [::1]:PORT or unix:/path. What is wrong is complained
  * about: CMD_USAGE for the address, CMD_FAILED when there is no whole answer. */

@@ -27,14 +27,7 @@ int cmd_health(int argc, char **argv, char **envp)
     };
     struct config config;
     enum cmd_exit code;
-    if (!offline_flags("health [--listen HOST:PORT]", flags, 1, &argc, argv, &code))
-        return code;
-    if (argc > 0) {
-        offline_complain("health takes no \"%s\"", argv[0]);
-        return CMD_USAGE;
-    }
-    code = offline_settings(envp, &config);
-    if (code != CMD_OK)
+    if (!client_settings("health [--listen HOST:PORT]", flags, 1, argc, argv, envp, &config, &code))
         return code;
     code = check(listen ? listen : config.listen);
     config_done(&config);

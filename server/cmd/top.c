@@ -3,6 +3,7 @@
  * Every rate is the difference of two readings.
  *
  * SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,41 +81,47 @@ static double rate(const struct reading *from, const struct reading *to, const c
     return seconds > 0 ? (total(to, name, label) - total(from, name, label)) / seconds : 0;
 }
 
-static const double bounds[] = {.001, .0025, .005, .01, .025, .05, .075, .1,
-                                .25,  .5,    .75,  1,   2.5,  5,   7.5,  10};
-#define N_BOUNDS (sizeof bounds / sizeof bounds[0])
+#define DURATION "resnetd_http_request_duration_seconds"
+#define ANSWERED "path=\"/classify\",code=\"200\""
 
-/* The upper edge of the bucket in which the quantile of the answers of late lies, in seconds; 0
- * when there were none, -1 when it is beyond the last. */
-static double quantile(const struct reading *from, const struct reading *to, double q)
+/* Looks for the bucket in which a quantile of the answers between two readings lies. */
+struct search {
+    const struct reading *from;
+    double wanted;          /* answers up to there */
+    double found_s, last_s; /* upper edge of that bucket, 0 before; of the last finite one */
+};
+
+static void look(void *arg, const char *labels, double value)
 {
-    static const char name[] = "resnetd_http_request_duration_seconds_bucket";
-    char label[64];
-    double counts[N_BOUNDS];
-    const double all = total(to, "resnetd_http_request_duration_seconds_count",
-                             "path=\"/classify\",code=\"200\"") -
-                       total(from, "resnetd_http_request_duration_seconds_count",
-                             "path=\"/classify\",code=\"200\"");
-    if (all <= 0)
-        return 0;
-    for (size_t i = 0; i < N_BOUNDS; i++) {
-        (void)snprintf(label, sizeof label, "path=\"/classify\",code=\"200\",le=\"%.15g\"}",
-                       bounds[i]);
-        counts[i] = total(to, name, label) - total(from, name, label);
-        if (counts[i] >= q * all)
-            return bounds[i];
-    }
-    return -1;
+    struct search *search = arg;
+    char label[128];
+    const size_t n = strcspn(labels, "}");
+    const char *edge = strstr(labels, "le=\"");
+    if (strncmp(labels, ANSWERED, strlen(ANSWERED)) != 0 || !edge || n >= sizeof label)
+        return;
+    memcpy(label, labels, n);
+    label[n] = '\0';
+    const double edge_s = strtod(edge + strlen("le=\""), NULL);
+    if (isfinite(edge_s))
+        search->last_s = edge_s;
+    if (search->found_s == 0 &&
+        value - total(search->from, DURATION "_bucket", label) >= search->wanted)
+        search->found_s = edge_s;
 }
 
-static void print_quantile(const char *name, double seconds)
+static void print_quantile(const struct reading *from, const struct reading *to, int percent)
 {
-    if (seconds == 0)
-        (void)printf("  %s -", name);
-    else if (seconds < 0)
-        (void)printf("  %s > %g", name, bounds[N_BOUNDS - 1] * 1e3);
+    const double n =
+        total(to, DURATION "_count", ANSWERED) - total(from, DURATION "_count", ANSWERED);
+    struct search search = {.from = from, .wanted = n * percent / 100};
+    if (n > 0)
+        each_series(to, DURATION "_bucket", look, &search);
+    if (search.found_s == 0)
+        (void)printf("  p%d -", percent);
+    else if (isfinite(search.found_s))
+        (void)printf("  p%d <= %g", percent, search.found_s * 1e3);
     else
-        (void)printf("  %s <= %g", name, seconds * 1e3);
+        (void)printf("  p%d > %g", percent, search.last_s * 1e3);
 }
 
 static void print_cost(void *arg, const char *labels, double value)
@@ -155,9 +162,9 @@ static void print_screen(const char *listen, const struct reading *a, const stru
     (void)printf("batches      %.1f/s of %.1f images\n", n_batches,
                  n_batches > 0 ? rate(a, b, "resnetd_batch_size_sum", "") / n_batches : 0);
     (void)printf("latency ms ");
-    print_quantile("p50", quantile(a, b, 0.5));
-    print_quantile("p90", quantile(a, b, 0.9));
-    print_quantile("p99", quantile(a, b, 0.99));
+    print_quantile(a, b, 50);
+    print_quantile(a, b, 90);
+    print_quantile(a, b, 99);
     (void)printf("\nbatch ms   ");
     each_series(b, "resnetd_engine_batch_duration_predicted_seconds", print_cost, NULL);
     (void)printf("\n");
@@ -201,15 +208,8 @@ int cmd_top(int argc, char **argv, char **envp)
     };
     struct config config;
     enum cmd_exit code;
-    if (!offline_flags("top [--listen HOST:PORT] [--interval S] [--once]", flags, 3, &argc, argv,
-                       &code))
-        return code;
-    if (argc > 0) {
-        offline_complain("top takes no \"%s\"", argv[0]);
-        return CMD_USAGE;
-    }
-    code = offline_settings(envp, &config);
-    if (code != CMD_OK)
+    if (!client_settings("top [--listen HOST:PORT] [--interval S] [--once]", flags, 3, argc, argv,
+                         envp, &config, &code))
         return code;
     code = watch(listen ? listen : config.listen, interval_s, once || !isatty(STDOUT_FILENO));
     config_done(&config);
