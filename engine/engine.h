@@ -36,13 +36,14 @@ struct rn_recipe {
     float mean[3], std[3]; /* per channel R, G, B, of pixel values scaled to 0…1 */
 };
 
-/* What an upload may cost. Checked from the header, before memory is taken. */
+/* What an upload may cost. All but the time is checked from the header, before memory is taken. */
 struct rn_image_limits {
     size_t max_bytes;  /* of the file */
     int max_side;      /* pixels */
     size_t max_pixels; /* width * height; progressive JPEG and PNG may have half of it */
     int max_scans;     /* of a progressive JPEG */
     size_t max_memory; /* bytes that a decoder may hold at once */
+    int max_cpu_ms;    /* CPU time that a decoder may take; looked at now and then */
 };
 extern const struct rn_image_limits rn_image_limits_default;
 

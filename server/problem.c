@@ -73,6 +73,7 @@ void problem_from_status(struct problem *problem, enum rn_status status, const s
         [RN_IMAGE_TOO_MANY_PIXELS] = PROBLEM_IMAGE_TOO_MANY_PIXELS,
         [RN_IMAGE_TOO_MANY_SCANS] = PROBLEM_IMAGE_TOO_MANY_SCANS,
         [RN_IMAGE_TOO_MUCH_MEMORY] = PROBLEM_IMAGE_TOO_MUCH_MEMORY,
+        [RN_IMAGE_TOO_MUCH_TIME] = PROBLEM_IMAGE_TOO_MUCH_TIME,
     };
     size_t i = (size_t)status;
     enum problem_type type = i < sizeof types / sizeof types[0] ? types[i] : PROBLEM_NONE;
@@ -103,6 +104,9 @@ void problem_from_image(struct problem *problem, enum rn_status status, const st
         break;
     case PROBLEM_IMAGE_TOO_MUCH_MEMORY:
         problem_number(problem, "limit_memory_bytes", (int64_t)limits->max_memory);
+        break;
+    case PROBLEM_IMAGE_TOO_MUCH_TIME:
+        problem_number(problem, "limit_ms", limits->max_cpu_ms);
         break;
     default:
         break;

@@ -26,7 +26,8 @@
     X(IMAGE_SIDE_TOO_LONG, "a side of the image is too long")                                      \
     X(IMAGE_TOO_MANY_PIXELS, "the image has too many pixels")                                      \
     X(IMAGE_TOO_MANY_SCANS, "the JPEG has too many scans")                                         \
-    X(IMAGE_TOO_MUCH_MEMORY, "decoding the image would take too much memory")
+    X(IMAGE_TOO_MUCH_MEMORY, "decoding the image would take too much memory")                      \
+    X(IMAGE_TOO_MUCH_TIME, "decoding the image takes too much time")
 
 enum rn_status {
 #define X(name, text) RN_##name,

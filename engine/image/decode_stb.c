@@ -15,19 +15,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum refusal { REFUSED_NOTHING, REFUSED_MEMORY, REFUSED_BUDGET, REFUSED_EXCESS, REFUSED_WORK };
+#include "engine/image/stopwatch.h"
+
+enum refusal {
+    REFUSED_NOTHING,
+    REFUSED_MEMORY,
+    REFUSED_BUDGET,
+    REFUSED_EXCESS,
+    REFUSED_WORK,
+    REFUSED_TIME,
+};
 
 /* More than the library ever holds: three for each of four planes, and a few. */
 #define MAX_BLOCKS 16
+/* Some 0.1 ms of PNG. */
+#define CHECKS_PER_LOOK 16384
 
 static _Thread_local struct fence {
     struct {
         void *at;
         size_t n;
     } blocks[MAX_BLOCKS];
-    size_t left;                 /* bytes that may still be taken */
-    uint64_t inflated;           /* bytes that a PNG's data must inflate to */
-    uint64_t checks_left;        /* assertions that may still be passed */
+    size_t left;          /* bytes that may still be taken */
+    uint64_t inflated;    /* bytes that a PNG's data must inflate to */
+    uint64_t checks_left; /* assertions that may still be passed */
+    struct stopwatch stopwatch;
     enum refusal refusal;        /* the last one */
     int width, height, channels; /* what the library found */
     jmp_buf escape;
@@ -86,9 +98,14 @@ static void *fence_realloc(void *p, size_t old, size_t n)
  * table. */
 static void fence_assert(bool holds)
 {
-    if (holds && fence.checks_left-- > 0)
+    if (!holds)
+        fence.refusal = REFUSED_NOTHING;
+    else if (fence.checks_left-- == 0)
+        fence.refusal = REFUSED_WORK;
+    else if (fence.checks_left % CHECKS_PER_LOOK == 0 && stopwatch_expired(&fence.stopwatch))
+        fence.refusal = REFUSED_TIME;
+    else
         return;
-    fence.refusal = holds ? REFUSED_WORK : REFUSED_NOTHING;
     longjmp(fence.escape, 1);
 }
 
@@ -136,6 +153,8 @@ static enum rn_status failure(const char *format, const struct scan *scan,
     case REFUSED_WORK:
         return rn_fail(err, RN_IMAGE_CORRUPT,
                        "the compressed data of the PNG are cut into too many blocks");
+    case REFUSED_TIME:
+        return stopwatch_fail(limits, err);
     default:
         return rn_fail(err, RN_IMAGE_CORRUPT, "the image data of the %s are damaged", format);
     }
@@ -161,6 +180,7 @@ static uint8_t *load(const uint8_t *bytes, size_t n, const struct scan *scan,
         .left = limits->max_memory < most ? limits->max_memory : most,
         .inflated = scan->png.inflated,
         .checks_left = checks_for(scan),
+        .stopwatch = stopwatch_start(limits),
     };
     if (n <= most && !setjmp(fence.escape)) {
         uint8_t *pixels = load_checked(bytes, n, scan, channels);

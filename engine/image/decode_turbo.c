@@ -14,12 +14,15 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
+#include "engine/image/stopwatch.h"
+
 struct turbo {
     struct jpeg_decompress_struct cinfo;
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
-    int max_scans;
+    const struct rn_image_limits *limits;
+    struct stopwatch stopwatch;
     enum rn_status status;
     struct rn_error *err;
 };
@@ -54,14 +57,19 @@ static void warn(j_common_ptr cinfo, int level)
         fail(cinfo);
 }
 
-/* The scan has counted already; this holds even if the library reads the file otherwise. */
-static void limit_scans(j_common_ptr cinfo)
+/* Called for each row of MCUs of each scan. The scan has counted the scans already; this holds even
+ * if the library reads the file otherwise. */
+static void limit_work(j_common_ptr cinfo)
 {
     struct turbo *t = cinfo->client_data;
-    if (t->cinfo.input_scan_number <= t->max_scans)
+    const int max_scans = t->limits->max_scans;
+    if (t->cinfo.input_scan_number > max_scans)
+        t->status =
+            rn_fail(t->err, RN_IMAGE_TOO_MANY_SCANS, "more than %d scans in the JPEG", max_scans);
+    else if (stopwatch_expired(&t->stopwatch))
+        t->status = stopwatch_fail(t->limits, t->err);
+    else
         return;
-    t->status =
-        rn_fail(t->err, RN_IMAGE_TOO_MANY_SCANS, "more than %d scans in the JPEG", t->max_scans);
     longjmp(t->escape, 1);
 }
 
@@ -124,12 +132,12 @@ static enum rn_status decode(const uint8_t *bytes, size_t n, const struct scan *
                              struct rn_error *err)
 {
     (void)scan;
-    struct turbo t = {.max_scans = limits->max_scans, .err = err};
+    struct turbo t = {.limits = limits, .stopwatch = stopwatch_start(limits), .err = err};
     t.cinfo.err = jpeg_std_error(&t.errors);
     t.cinfo.client_data = &t;
     t.errors.error_exit = fail;
     t.errors.emit_message = warn;
-    t.progress.progress_monitor = limit_scans;
+    t.progress.progress_monitor = limit_work;
     enum rn_status status = run(&t, bytes, n, limits, canvas);
     jpeg_destroy_decompress(&t.cinfo);
     return status;

@@ -23,6 +23,7 @@ const struct rn_image_limits rn_image_limits_default = {
     .max_pixels = 50000000,
     .max_scans = 32,
     .max_memory = 192 << 20,
+    .max_cpu_ms = 1000,
 };
 
 /* One row per format; the scan is ours whoever decodes. */

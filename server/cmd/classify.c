@@ -272,7 +272,8 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
                                          .max_side = config->max_side,
                                          .max_pixels = config->max_pixels,
                                          .max_scans = config->max_scans,
-                                         .max_memory = config->max_decode_bytes};
+                                         .max_memory = config->max_decode_bytes,
+                                         .max_cpu_ms = config->max_decode_ms};
     if (c->top_k > c->info->classes)
         c->top_k = c->info->classes;
     enum rn_status status = rn_threads_new(n_threads, &threads, &err);

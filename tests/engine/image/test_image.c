@@ -249,6 +249,18 @@ Test(image, keeps_each_limit_to_the_last_one)
     blob_done(&progressive);
 }
 
+#ifdef HAVE_TURBOJPEG /* stb_image is asked after some 0.1 ms of PNG only */
+Test(image, stops_decoding_when_its_time_is_up)
+{
+    struct rn_image_limits limits = rn_image_limits_default;
+    limits.max_cpu_ms = 0;
+    struct blob progressive = blob_golden("progressive-444.jpg");
+    expect_refusal(&progressive, &limits, RN_IMAGE_TOO_MUCH_TIME,
+                   "decoding the image takes more than 0 ms of CPU time");
+    blob_done(&progressive);
+}
+#endif
+
 Test(image, decodes_within_the_memory_that_it_announces_and_not_below)
 {
     struct list list = list_open("decode.txt");
