@@ -58,7 +58,7 @@ ISA_OBJ  := $(ISAS:%=$(B)/engine/kernel/isa_%.o)
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
         -Wformat=2 -Wdouble-promotion -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
-DEFS := -D_GNU_SOURCE -DRESNETD_VERSION='"$(VERSION)"' $(if $(JPEG_LIB),-DHAVE_TURBOJPEG)
+DEFS := -D_GNU_SOURCE -DRESNETD_VERSION='"$(VERSION)"' $(if $(JPEG_LIB),-DHAVE_TURBOJPEG) $(if $(SAN),-DSANITIZED)
 HARD := -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) -fPIE
 SANF_address   := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANF_undefined := -fsanitize=undefined -fno-sanitize-recover=all

@@ -106,6 +106,11 @@ static bool is_log_format(const char *text)
     return strcmp(text, "text") == 0 || strcmp(text, "json") == 0;
 }
 
+static bool is_isolation(const char *text)
+{
+    return strcmp(text, "process") == 0 || strcmp(text, "thread") == 0;
+}
+
 static bool is_convolution(const char *text)
 {
     return strcmp(text, "fast") == 0 || strcmp(text, "direct") == 0;
@@ -151,6 +156,7 @@ static const struct rule {
     {"listen", is_address, "HOST:PORT, :PORT, [::1]:PORT or unix:/path"},
     {"cpu", is_cpu, "the name of a kernel table such as portable or avx2"},
     {"convolution", is_convolution, "fast or direct"},
+    {"decode_isolation", is_isolation, "process or thread"},
     {"access_log_format", is_log_format, "text or json"},
     {"cors_origin", is_origin, "* or an origin like https://example.org, without a path"},
     {"log_level", is_level, "error, warn, info or debug"},

@@ -27,6 +27,9 @@
 
 enum rn_interpolation { RN_BILINEAR, RN_BICUBIC };
 
+/* The longest side that a model may want. */
+#define RN_MAX_INPUT_SIDE 4096
+
 /* How pixels become the tensor that a network was trained on. Rounding is torchvision's,
  * resampling is Pillow's (8 bit, antialiased, two passes). */
 struct rn_recipe {

@@ -1,84 +1,133 @@
-/* The steps of one image on its worker: header, time check, buffers, pixels, tensor.
+/* The steps of one image on its worker: buffers, pixels, tensor.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/decode.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
+#include "server/log.h"
 #include "server/registry.h"
 #include "server/request.h"
+#include "server/sandbox.h"
 
 #define TENSOR_ALIGNMENT 64
 
-/* After the header is known: could the image be done in time at the best speed ever seen? */
-static bool can_make_it(struct request_image *image, const struct decode_bounds *bounds)
+static size_t n_values(const struct rn_model_info *model)
 {
-    const uint64_t now_ns = uv_hrtime(), deadline_ns = image->request->deadline_ns;
-    const double n_pixels = (double)image->info.width * image->info.height;
-    const uint64_t predicted_ns = (uint64_t)(bounds->pixel_ns * n_pixels) + bounds->run_ns;
-    if (deadline_ns <= now_ns)
-        request_late(&image->problem, "decode");
-    else if (predicted_ns > deadline_ns - now_ns)
-        request_unmeetable(&image->problem, predicted_ns, deadline_ns - now_ns);
-    else
-        return true;
+    return (size_t)model->input[0] * (size_t)model->input[1] * (size_t)model->input[2];
+}
+
+static bool out_of_memory(struct request_image *image)
+{
+    problem_set(&image->problem, PROBLEM_INTERNAL, "out of memory for the image");
     return false;
 }
 
-static enum rn_status allocate_buffers(struct request_image *image,
-                                       const struct rn_model_info *model, struct rn_error *err)
+/* What has become of a helper; the request is the only one that it costs. */
+static void report_death(struct request_image *image, enum sandbox_end end, int signal,
+                         const struct rn_image_limits *limits)
 {
-    const size_t n_values =
-        (size_t)model->input[0] * (size_t)model->input[1] * (size_t)model->input[2];
-    const size_t n_bytes = n_values * sizeof *image->tensor;
+    switch (end) {
+    case SANDBOX_CRASHED:
+        problem_set(&image->problem, PROBLEM_IMAGE_BREAKS_DECODER,
+                    "the process that decoded this image has crashed");
+        break;
+    case SANDBOX_TOO_SLOW:
+        problem_set(&image->problem, PROBLEM_IMAGE_TOO_MUCH_TIME,
+                    "decoding the image did not end and was stopped");
+        problem_number(&image->problem, "limit_ms", limits->max_cpu_ms);
+        break;
+    default:
+        problem_set(&image->problem, PROBLEM_INTERNAL,
+                    "the process that decoded this image was ended from outside");
+        break;
+    }
+    log_event(LOG_WARN, "decode helper died, replaced", "problem=%s signal=%d image_bytes=%zu",
+              problem_row(image->problem.type)->slug, signal, image->n_bytes);
+}
+
+/* The pixels in `own`, or in memory that is borrowed until the worker's next image; NULL with the
+ * problem set where no result came back. */
+static const uint8_t *make_pixels(struct request_image *image, const struct decode_means *means,
+                                  const struct pixels_order *order, struct pixels_result *result,
+                                  uint8_t *own)
+{
+    const uint8_t *rgb = own;
+    int signal;
+    if (!means->sandbox) {
+        pixels_make(order, image->bytes, image->n_bytes, result, own);
+        return rgb;
+    }
+    const enum sandbox_end end = sandbox_run(means->sandbox, means->slot, order, image->bytes,
+                                             image->n_bytes, result, &rgb, &signal);
+    if (end == SANDBOX_DONE)
+        return rgb;
+    report_death(image, end, signal, &means->limits);
+    return NULL;
+}
+
+static bool set_problem(struct request_image *image, const struct pixels_result *result,
+                        const struct rn_image_limits *limits)
+{
+    switch (result->verdict) {
+    case PIXELS_MADE:
+        return false;
+    case PIXELS_LATE:
+        request_late(&image->problem, "decode");
+        return true;
+    case PIXELS_UNMEETABLE:
+        request_unmeetable(&image->problem, result->predicted_ns, result->left_ns);
+        return true;
+    case PIXELS_REFUSED:
+        problem_from_image(&image->problem, result->status, &result->err, image->bytes,
+                           image->n_bytes, limits);
+        return true;
+    }
+    return true;
+}
+
+/* The network's input from the pixels, which are kept where the request wants them. */
+static bool make_tensor(struct request_image *image, const struct rn_model_info *model,
+                        const uint8_t *rgb)
+{
+    const size_t n_bytes = n_values(model) * sizeof *image->tensor;
     const size_t rounded = (n_bytes + TENSOR_ALIGNMENT - 1) / TENSOR_ALIGNMENT * TENSOR_ALIGNMENT;
     image->tensor = aligned_alloc(TENSOR_ALIGNMENT, rounded);
     image->logits = calloc((size_t)model->classes, sizeof *image->logits);
-    image->rgb = malloc(n_values);
-    if (image->tensor && image->logits && image->rgb)
-        return RN_OK;
-    return rn_fail(err, RN_NO_MEMORY, "out of memory for the image");
+    if (image->request->keep_rgb)
+        image->rgb = malloc(n_values(model));
+    if (!image->tensor || !image->logits || (image->request->keep_rgb && !image->rgb))
+        return out_of_memory(image);
+    rn_image_normalize(rgb, &model->recipe, image->tensor);
+    if (image->rgb)
+        memcpy(image->rgb, rgb, n_values(model));
+    return true;
 }
 
-/* Pixels of the upload -> the square that the network sees -> the tensor. */
-static enum rn_status make_tensor(struct request_image *image, const struct rn_model_info *model,
-                                  const struct rn_image_limits *limits, struct rn_error *err)
-{
-    struct rn_image pixels;
-    enum rn_status status = rn_image_decode(image->bytes, image->n_bytes, limits, &pixels, err);
-    if (status != RN_OK)
-        return status;
-    image->decode_end_ns = uv_hrtime();
-    status = rn_image_crop(&pixels, &model->recipe, image->rgb, err);
-    rn_image_done(&pixels);
-    if (status != RN_OK)
-        return status;
-    rn_image_normalize(image->rgb, &model->recipe, image->tensor);
-    image->preprocess_end_ns = uv_hrtime();
-    return RN_OK;
-}
-
-bool decode_image(struct request_image *image, const struct rn_image_limits *limits,
-                  const struct decode_bounds *bounds)
+bool decode_image(struct request_image *image, const struct decode_means *means)
 {
     const struct rn_model_info *model = image->request->model->info;
-    struct rn_error err = {0};
+    const struct pixels_order order = {.limits = means->limits,
+                                       .recipe = model->recipe,
+                                       .bounds = means->bounds,
+                                       .deadline_ns = image->request->deadline_ns};
+    struct pixels_result result;
     image->decode_start_ns = uv_hrtime();
-    enum rn_status status =
-        rn_image_probe(image->bytes, image->n_bytes, limits, &image->info, &err);
-    image->has_info = status == RN_OK;
-    if (image->has_info && !can_make_it(image, bounds))
-        return false;
-    if (status == RN_OK)
-        status = allocate_buffers(image, model, &err);
-    if (status == RN_OK)
-        status = make_tensor(image, model, limits, &err);
-    if (!image->request->keep_rgb) {
-        free(image->rgb);
-        image->rgb = NULL;
+    uint8_t *own = means->sandbox ? NULL : malloc(n_values(model));
+    if (!means->sandbox && !own)
+        return out_of_memory(image);
+    const uint8_t *rgb = make_pixels(image, means, &order, &result, own);
+    if (rgb) {
+        image->info = result.info;
+        image->has_info = result.has_info;
+        image->decode_end_ns = result.decode_end_ns;
     }
-    if (status != RN_OK)
-        problem_from_image(&image->problem, status, &err, image->bytes, image->n_bytes, limits);
-    return status == RN_OK;
+    const bool made =
+        rgb && !set_problem(image, &result, &means->limits) && make_tensor(image, model, rgb);
+    if (made)
+        image->preprocess_end_ns = uv_hrtime();
+    free(own);
+    return made;
 }

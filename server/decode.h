@@ -1,6 +1,7 @@
 /* Image bytes to the tensor that a model wants, within limits and in time.
  *
- * Runs on a worker, which has the image to itself; of the request and its model it only reads.
+ * Runs on a worker, which has the image to itself; of the request and its model it only reads. The
+ * decoders themselves run in a helper process where there is a sandbox.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_DECODE_H
@@ -8,19 +9,20 @@
 
 #include <stdbool.h>
 
-#include "engine/engine.h"
+#include "server/pixels.h"
 
 struct request_image;
+struct sandbox;
 
-/* The best speeds seen so far, 0 where nothing is known. */
-struct decode_bounds {
-    double pixel_ns; /* decoding and preprocessing, per pixel of the upload */
-    uint64_t run_ns; /* of one image through the network */
+struct decode_means {
+    struct rn_image_limits limits;
+    struct decode_bounds bounds;
+    struct sandbox *sandbox; /* NULL: decode in this thread */
+    int slot;                /* of the sandbox, for this worker alone */
 };
 
 /* Sets info, tensor, logits, rgb (kept when request->keep_rgb) and the time stamps; or problem, and
  * returns false. */
-bool decode_image(struct request_image *image, const struct rn_image_limits *limits,
-                  const struct decode_bounds *bounds);
+bool decode_image(struct request_image *image, const struct decode_means *means);
 
 #endif

@@ -17,6 +17,7 @@ static const struct {
     {"bench", "time a model on this machine", cmd_bench},
     {"health", "ask a running server whether it is ready", cmd_health},
     {"top", "show what a running server is doing, live", cmd_top},
+    {"decode-zygote", NULL, cmd_decode_zygote}, /* what serve starts, see sandbox.h */
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)
@@ -27,7 +28,7 @@ static void print_help(FILE *out)
                   "resnetd %s: image classification over HTTP on CPUs\n\n"
                   "usage: resnetd COMMAND [OPTIONS]\n\n",
                   RESNETD_VERSION);
-    for (size_t i = 0; i < N_COMMANDS; i++)
+    for (size_t i = 0; i < N_COMMANDS && commands[i].help; i++)
         (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
     (void)fprintf(out, "\nresnetd COMMAND --help has the options of each.\n");
 }

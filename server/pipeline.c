@@ -291,8 +291,8 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
     if (!pipeline)
         return NULL;
     const struct workers_handlers handlers = {parsed, decoded, pipeline};
-    pipeline->workers =
-        workers_new(loop, options->decode_workers, &options->limits, metrics, &handlers);
+    pipeline->workers = workers_new(loop, options->decode_workers, &options->limits,
+                                    options->sandbox, metrics, &handlers);
     pipeline->runner = runner_new(loop, metrics, ran, pipeline);
     pipeline->reuse = reuse_new(options->cache_bytes, metrics);
     if (!pipeline->workers || !pipeline->runner || !pipeline->reuse) {

@@ -15,6 +15,7 @@
 struct uv_loop_s;
 struct metrics;
 struct pipeline;
+struct sandbox;
 
 struct pipeline_options {
     int decode_workers;  /* decodes in flight; the uv pool has two threads more */
@@ -22,6 +23,8 @@ struct pipeline_options {
     size_t cache_bytes;  /* of results; 0 = no cache; set once */
     int batch_window_ms; /* longest wait for company while other images are being decoded */
     struct rn_image_limits limits;
+    struct sandbox
+        *sandbox; /* to decode in, with decode_workers slots; NULL: in threads; set once */
 };
 
 struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_options *options,

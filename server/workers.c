@@ -12,6 +12,7 @@
 #include "server/metrics.h"
 #include "server/registry.h"
 #include "server/request.h"
+#include "server/sandbox.h"
 
 struct job {
     uv_work_t work;
@@ -19,8 +20,7 @@ struct job {
     struct job *next; /* free ones */
     struct request *request;
     struct request_image *image; /* NULL: the request is parsed */
-    struct rn_image_limits limits;
-    struct decode_bounds bounds;
+    struct decode_means means;
 };
 
 struct workers {
@@ -45,7 +45,7 @@ static void decode_work(uv_work_t *work)
 {
     struct job *job = work->data;
     if (!atomic_load(&job->request->cancelled))
-        (void)decode_image(job->image, &job->limits, &job->bounds);
+        (void)decode_image(job->image, &job->means);
 }
 
 static void free_job(struct job *job)
@@ -85,14 +85,17 @@ static void decode_done(uv_work_t *work, int status)
     struct workers *workers = job->workers;
     (void)status;
     free_job(job);
+    if (job->means.sandbox)
+        metrics_set(workers->metrics, METRIC_DECODE_DEATHS, "",
+                    (double)sandbox_deaths(job->means.sandbox));
     if (job->image->preprocess_end_ns != 0)
         learn(workers, job->image);
     workers->handlers.decoded(workers->handlers.context, job->image);
 }
 
 struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
-                            const struct rn_image_limits *limits, struct metrics *metrics,
-                            const struct workers_handlers *handlers)
+                            const struct rn_image_limits *limits, struct sandbox *sandbox,
+                            struct metrics *metrics, const struct workers_handlers *handlers)
 {
     struct workers *workers = calloc(1, sizeof *workers);
     if (!workers)
@@ -111,6 +114,8 @@ struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
     for (int i = 0; i < n_workers; i++) {
         workers->jobs[i].work.data = &workers->jobs[i];
         workers->jobs[i].workers = workers;
+        workers->jobs[i].means.sandbox = sandbox;
+        workers->jobs[i].means.slot = i;
         free_job(&workers->jobs[i]);
     }
     return workers;
@@ -167,9 +172,9 @@ void workers_start(struct workers *workers)
         }
         job->image = &request->images[request->n_started++];
         job->image->state = REQUEST_DECODING;
-        job->limits = workers->limits;
-        job->bounds.pixel_ns = workers->fastest_pixel_ns;
-        job->bounds.run_ns = batcher_fastest_ns(request->model->batcher, 1);
+        job->means.limits = workers->limits;
+        job->means.bounds.pixel_ns = workers->fastest_pixel_ns;
+        job->means.bounds.run_ns = batcher_fastest_ns(request->model->batcher, 1);
         if (request->n_started == request->n_images)
             (void)workers_remove(workers, request);
         (void)uv_queue_work(workers->loop, &job->work, decode_work, decode_done);

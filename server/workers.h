@@ -16,6 +16,7 @@ struct uv_loop_s;
 struct metrics;
 struct request;
 struct request_image;
+struct sandbox;
 struct workers;
 
 struct workers_handlers {
@@ -24,8 +25,10 @@ struct workers_handlers {
     void *context;
 };
 
+/* `sandbox` has a slot for each worker, or is NULL: images are decoded in the threads. */
 struct workers *workers_new(struct uv_loop_s *loop, int n_workers,
-                            const struct rn_image_limits *limits, struct metrics *metrics,
+                            const struct rn_image_limits *limits, struct sandbox *sandbox,
+                            struct metrics *metrics,
                             const struct workers_handlers *handlers); /* NULL: out of memory */
 /* For images handed out from now on. */
 void workers_set_limits(struct workers *workers, const struct rn_image_limits *limits);

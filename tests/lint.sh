@@ -25,7 +25,7 @@ place() {
     server/routes.* | server/api_* | server/web.*) echo 70 api ;;
     server/accesslog.* | server/recent.*) echo 65 records_of_requests ;;
     server/http* | server/pipeline* | server/registry.*) echo 60 core ;;
-    server/workers.* | server/runner.* | server/reuse.* | server/decode.* | server/sandbox.*) echo 60 core ;;
+    server/workers.* | server/runner.* | server/reuse.* | server/decode.* | server/sandbox* | server/pixels.*) echo 60 core ;;
     server/request.* | server/batcher.*) echo 50 request ;;
     server/problem* | server/metrics.* | server/log.* | server/notify.*) echo 40 records ;;
     server/*) echo 30 tools ;;
@@ -86,7 +86,7 @@ only_in() {
 }
 only_in 'jansson\.h' 'config/*' 'server/api_*' 'server/cmd/*' server/problem.c 'engine/load/*'
 only_in 'microhttpd\.h' 'server/http*'
-only_in 'uv\.h' 'server/http*' 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c \
+only_in 'uv\.h' 'server/http*' 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
     server/registry.c server/cmd/serve.c server/cmd/models.c
 only_in 'stb/.*' engine/image/decode_stb.c server/png.c
 only_in 'pthread\.h' 'engine/base/threads.*'

@@ -33,6 +33,7 @@ enum rn_status {
 #define X(name, text) RN_##name,
     RN_STATUSES(X)
 #undef X
+        RN_N_STATUSES
 };
 
 /* One sentence without a final full stop, fit to show to a user. */

@@ -46,9 +46,9 @@ enum rn_status fields_side(const json_t *object, const char *where, const char *
     if (*has || !value)
         return RN_OK;
     if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-        json_integer_value(value) > FIELDS_MAX_SIDE)
+        json_integer_value(value) > RN_MAX_INPUT_SIDE)
         return rn_fail(err, RN_BAD_MODEL, "%.150s: %s must be a whole number from 1 to %d", where,
-                       key, FIELDS_MAX_SIDE);
+                       key, RN_MAX_INPUT_SIDE);
     *out = (int)json_integer_value(value);
     *has = true;
     return RN_OK;

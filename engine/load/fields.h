@@ -15,8 +15,6 @@
 
 #include "engine/engine.h"
 
-#define FIELDS_MAX_SIDE 4096
-
 /* Parses text[0…n) as one JSON object; duplicate keys are refused. NULL and a sentence in err
  * when it is not. The caller ends it with json_decref. */
 json_t *fields_parse(const char *text, size_t n, const char *where, struct rn_error *err);
@@ -25,7 +23,7 @@ json_t *fields_parse(const char *text, size_t n, const char *where, struct rn_er
 enum rn_status fields_check_known(const json_t *object, const char *where, const char *const *known,
                                   struct rn_error *err) RN_MUST_USE;
 
-/* A number of pixels, 1…FIELDS_MAX_SIDE. */
+/* A number of pixels, 1…RN_MAX_INPUT_SIDE. */
 enum rn_status fields_side(const json_t *object, const char *where, const char *key, bool *has,
                            int *out, struct rn_error *err) RN_MUST_USE;
 

@@ -247,8 +247,8 @@ static void settle_recipe(struct meta *meta, bool imagenet_stem)
     }
     if (!meta->has_resize)
         recipe->resize = recipe->crop * usual->resize / usual->crop;
-    if (recipe->resize > FIELDS_MAX_SIDE)
-        recipe->resize = FIELDS_MAX_SIDE;
+    if (recipe->resize > RN_MAX_INPUT_SIDE)
+        recipe->resize = RN_MAX_INPUT_SIDE;
     if (!meta->has_interpolation)
         recipe->interpolation = usual->interpolation;
     if (!meta->has_mean_std) {

@@ -59,10 +59,10 @@ static enum rn_status read_crop_pct(const struct source *source, const json_t *o
 static enum rn_status fill_sides(const struct source *source, double resize, int crop)
 {
     struct meta *meta = source->meta;
-    if (resize > FIELDS_MAX_SIDE)
+    if (resize > RN_MAX_INPUT_SIDE)
         return rn_fail(source->err, RN_BAD_MODEL,
                        "%.150s: the shorter side becomes %.0f pixels, the limit is %d",
-                       source->where, resize, FIELDS_MAX_SIDE);
+                       source->where, resize, RN_MAX_INPUT_SIDE);
     if (!meta->has_resize)
         meta->recipe.resize = (int)resize;
     if (!meta->has_crop)
@@ -127,10 +127,10 @@ static enum rn_status read_timm_recipe(const struct source *source, const json_t
         return status;
     long long height = json_integer_value(json_array_get(input, 1));
     long long width = json_integer_value(json_array_get(input, 2));
-    if (json_array_size(input) != 3 || height != width || height < 1 || height > FIELDS_MAX_SIDE)
+    if (json_array_size(input) != 3 || height != width || height < 1 || height > RN_MAX_INPUT_SIDE)
         return rn_fail(source->err, RN_BAD_MODEL,
                        "%.150s: input_size must be [3, side, side] with a side of 1 to %d",
-                       source->where, FIELDS_MAX_SIDE);
+                       source->where, RN_MAX_INPUT_SIDE);
     double pct;
     status = read_crop_pct(source, cfg, &pct);
     return status ? status : fill_sides(source, floor((double)height / pct), (int)height);

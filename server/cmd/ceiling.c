@@ -8,6 +8,8 @@
 #include "server/registry.h"
 
 #define CONNECTION_BYTES ((size_t)34 << 10) /* the library's pool, and our part */
+/* A decode helper's own, and the pixels that it hands over. */
+#define HELPER_BYTES ((size_t)4 << 20)
 #define BASE_BYTES ((size_t)24 << 20)
 
 /* What the network sees, as pixels and as floats, and its scores. */
@@ -23,7 +25,8 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
 {
     size_t largest_image = 0;
     struct ceiling ceiling = {
-        .decoding = (size_t)n_decoders * config->max_decode_bytes,
+        .decoding =
+            (size_t)n_decoders * (config->max_decode_bytes + config->max_body_bytes + HELPER_BYTES),
         .uploads = config->max_upload_bytes + config->max_upload_bytes / 4 * 3,
         .connections = (size_t)config->max_connections * CONNECTION_BYTES,
         .cache = config->cache_bytes,

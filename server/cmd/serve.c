@@ -27,6 +27,7 @@
 #include "server/pipeline.h"
 #include "server/recent.h"
 #include "server/routes.h"
+#include "server/sandbox.h"
 
 #define DRAIN_POLL_MS 20
 
@@ -38,6 +39,7 @@ struct serve {
     struct metrics *metrics;
     struct accesslog *accesslog;
     struct recent *recent;
+    struct sandbox *sandbox; /* NULL: images are decoded in threads */
     struct pipeline *pipeline;
     struct http *http, *admin_http; /* the latter NULL without admin_listen */
     struct api api;
@@ -115,6 +117,7 @@ static struct pipeline_options pipeline_settings(const struct serve *s)
         .queue_limit = c->queue_limit,
         .cache_bytes = c->cache_bytes,
         .batch_window_ms = c->batch_window_ms,
+        .sandbox = s->sandbox,
         .limits = {.max_bytes = c->max_body_bytes,
                    .max_side = c->max_side,
                    .max_pixels = c->max_pixels,
@@ -220,6 +223,7 @@ static void clean_up(struct serve *s)
     uv_walk(&s->loop, close_handle, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
+    sandbox_close(s->sandbox);
     rn_threads_free(s->threads);
     metrics_free(s->metrics);
     recent_free(s->recent);
@@ -285,8 +289,30 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
     return http_open(&s->loop, &options, &handlers, &s->admin_http, err);
 }
 
+/* Where this machine does not allow helper processes, images are decoded in threads: said once. */
+static void open_sandbox(struct serve *s)
+{
+    const struct sandbox_options options = {.program = "/proc/self/exe",
+                                            .n_slots = s->n_decoders,
+                                            .max_file_bytes = s->config.max_body_bytes,
+                                            .max_memory = s->config.max_decode_bytes};
+    struct rn_error err;
+    if (strcmp(s->config.decode_isolation, "thread") == 0)
+        log_event(LOG_INFO, "images are decoded in the daemon's own threads", "threads=%d",
+                  s->n_decoders);
+    else if (sandbox_open(&options, &s->sandbox, &err) != RN_OK)
+        log_event(LOG_WARN, "no decode helpers, images are decoded in the daemon's own threads",
+                  "reason=\"%s\"", err.text);
+    else
+        log_event(sandbox_is_filtered(s->sandbox) ? LOG_INFO : LOG_WARN,
+                  sandbox_is_filtered(s->sandbox)
+                      ? "images are decoded in confined processes"
+                      : "decode helpers may use all system calls: no seccomp filter here",
+                  "helpers=%d", s->n_decoders);
+}
+
 /* Everything in front of the listening socket. */
-static enum rn_status build(struct serve *s, struct rn_error *err)
+static enum rn_status build(struct serve *s, bool checking, struct rn_error *err)
 {
     const struct config *c = &s->config;
     s->metrics = metrics_new();
@@ -299,6 +325,8 @@ static enum rn_status build(struct serve *s, struct rn_error *err)
                                 &s->accesslog, err);
     if (status != RN_OK)
         return status;
+    if (!checking)
+        open_sandbox(s);
     const struct pipeline_options options = pipeline_settings(s);
     s->pipeline = pipeline_new(&s->loop, &options, s->metrics);
     if (!s->pipeline)
@@ -435,7 +463,7 @@ int cmd_serve(int argc, char **argv, char **envp)
     (void)uv_loop_init(&s.loop);
 
     struct rn_error err = {0};
-    enum rn_status status = build(&s, &err);
+    enum rn_status status = build(&s, checking, &err);
     if (status == RN_OK && checking)
         check(&s);
     else if (status == RN_OK)

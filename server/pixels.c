@@ -1,0 +1,48 @@
+/* Header, time check, pixels, resize and crop.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/pixels.h"
+
+#include <uv.h>
+
+/* After the header is known: could the image be done in time at the best speed ever seen? */
+static enum pixels_verdict check_time(const struct pixels_order *order,
+                                      struct pixels_result *result)
+{
+    const uint64_t now_ns = uv_hrtime();
+    if (order->deadline_ns <= now_ns)
+        return PIXELS_LATE;
+    const double n_pixels = (double)result->info.width * result->info.height;
+    result->left_ns = order->deadline_ns - now_ns;
+    result->predicted_ns = (uint64_t)(order->bounds.pixel_ns * n_pixels) + order->bounds.run_ns;
+    return result->predicted_ns > result->left_ns ? PIXELS_UNMEETABLE : PIXELS_MADE;
+}
+
+static enum rn_status decode(const struct pixels_order *order, const uint8_t *bytes, size_t n,
+                             struct pixels_result *result, uint8_t *rgb)
+{
+    struct rn_image image;
+    enum rn_status status = rn_image_decode(bytes, n, &order->limits, &image, &result->err);
+    if (status != RN_OK)
+        return status;
+    result->decode_end_ns = uv_hrtime();
+    status = rn_image_crop(&image, &order->recipe, rgb, &result->err);
+    rn_image_done(&image);
+    result->crop_end_ns = uv_hrtime();
+    return status;
+}
+
+void pixels_make(const struct pixels_order *order, const uint8_t *bytes, size_t n,
+                 struct pixels_result *result, uint8_t *rgb)
+{
+    *result = (struct pixels_result){.start_ns = uv_hrtime()};
+    result->status = rn_image_probe(bytes, n, &order->limits, &result->info, &result->err);
+    result->has_info = result->status == RN_OK;
+    if (result->has_info) {
+        result->verdict = check_time(order, result);
+        if (result->verdict != PIXELS_MADE)
+            return;
+        result->status = decode(order, bytes, n, result, rgb);
+    }
+    result->verdict = result->status == RN_OK ? PIXELS_MADE : PIXELS_REFUSED;
+}
