@@ -370,7 +370,7 @@ int cmd_bench(int argc, char **argv, char **envp)
     if (code == CMD_OK) {
         b.model = model;
         b.cpu = *config.cpu ? config.cpu : NULL;
-        code = bench(&b, &batches, &threads);
+        code = (int)bench(&b, &batches, &threads);
     }
     rn_model_free(model);
     config_done(&config);

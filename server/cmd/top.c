@@ -25,7 +25,7 @@ static enum cmd_exit read_metrics(const char *listen, struct reading *out)
     struct timespec now;
     const enum cmd_exit code = client_get(listen, "/metrics", &answer);
     if (code != CMD_OK)
-        return code;
+        return (int)code;
     if (answer.status != 200) {
         offline_complain("%s: /metrics answers %d", listen, answer.status);
         free(answer.body);
@@ -192,7 +192,7 @@ static enum cmd_exit watch(const char *listen, double interval_s, bool once)
             break;
     }
     free(before.text);
-    return code;
+    return (int)code;
 }
 
 int cmd_top(int argc, char **argv, char **envp)
@@ -210,8 +210,8 @@ int cmd_top(int argc, char **argv, char **envp)
     enum cmd_exit code;
     if (!client_settings("top [--listen HOST:PORT] [--interval S] [--once]", flags, 3, argc, argv,
                          envp, &config, &code))
-        return code;
+        return (int)code;
     code = watch(listen ? listen : config.listen, interval_s, once || !isatty(STDOUT_FILENO));
     config_done(&config);
-    return code;
+    return (int)code;
 }

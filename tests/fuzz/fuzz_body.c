@@ -6,8 +6,8 @@
 #include "server/api_body.h"
 #include "server/problem.h"
 #include "server/request.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const char *const types[] = {"application/json", "multipart/form-data; boundary=XX", "",

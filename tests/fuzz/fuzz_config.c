@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static int fd = -1;

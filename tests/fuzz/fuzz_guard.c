@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "server/http_internal.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct http_guard guard = {0};

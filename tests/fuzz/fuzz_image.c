@@ -5,10 +5,9 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { CROP = 16 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {

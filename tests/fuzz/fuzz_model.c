@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
+#include "tests/fuzz/fuzz.h"
 
 #define MAX_VALUES (3 * 64 * 64) /* of an input that is run; a recipe may ask for a huge one */
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static float image[MAX_VALUES];

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "server/multipart.h"
+#include "tests/fuzz/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     const uint8_t *end = memchr(data, 0, n);
