@@ -23,7 +23,7 @@ endif
 
 B := build$(if $(SAN),/$(SAN))$(if $(filter stb,$(JPEG)),/jpeg-stb)$(if $(WERROR),/werror)
 
-PKGS := libmicrohttpd jansson libuv nettle
+PKGS := libmicrohttpd gnutls jansson libuv nettle
 
 # Only the libjpeg API is used, but it must be libjpeg-turbo's.
 ifndef JPEG

@@ -325,15 +325,19 @@ static bool start_handles(struct http *http)
 
 static struct MHD_Daemon *start_library(struct http *http)
 {
+    struct MHD_OptionItem tls[HTTP_TLS_OPTIONS];
+    http_tls_options(http->options.tls, tls);
     MHD_set_panic_func(on_library_panic, NULL);
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
-        http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        http->listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)http->options.max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)http->options.max_connections_per_address,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+            (http->options.tls ? MHD_USE_TLS : 0u),
+        0, NULL, NULL, on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, http->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)http->options.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)http->options.max_connections_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, on_target,
+        http, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
 /* ---- the public face --------------------------------------------------------------------------
@@ -352,7 +356,7 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
     http->handlers = *handlers;
     http->watch_fd = -1;
     http->listener.fd = -1;
-    enum rn_status status = http_listen_open(options->listen, &http->listener, err);
+    enum rn_status status = http_listen_open(options->listen, options->tls, &http->listener, err);
     if (status != RN_OK)
         goto fail;
     http->watch_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -18,6 +18,7 @@
 #include "server/problem.h"
 
 struct uv_loop_s;
+struct proxies;
 struct http;
 
 #define HTTP_ID_SIZE 65 /* X-Request-Id of the client (1…64 of [A-Za-z0-9._-]), else a ULID */
@@ -25,7 +26,7 @@ struct http;
 struct http_exchange {
     const char *method, *path; /* "POST", "/classify" (query cut off, percent-decoded) */
     char id[HTTP_ID_SIZE];
-    char peer[64];       /* the client's address, "unix" for a local socket */
+    char peer[64]; /* the client's address, "unix" for a local socket; what a trusted proxy says */
     const uint8_t *body; /* whole, from on_request on until on_completed; NULL if empty */
     size_t body_bytes;
     int64_t declared_bytes; /* Content-Length, -1 without one */
@@ -57,9 +58,18 @@ struct http_options {
     size_t max_upload_bytes;                          /* of all bodies at the same time */
     int max_connections, max_connections_per_address; /* the latter 0 = any */
     int header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    bool admin;                 /* exchanges are an operator's */
-    int min_upload_bytes_per_s; /* checked after the first five seconds of a body; 0 = off */
+    bool admin;                    /* exchanges are an operator's */
+    bool tls;                      /* with the certificate of http_tls_load() */
+    const struct proxies *proxies; /* whose word about the client is taken; outlives the server */
+    int min_upload_bytes_per_s;    /* checked after the first five seconds of a body; 0 = off */
 };
+
+/* The certificate chain and its key (PEM) for all listeners with TLS, from the next handshake on.
+ * On failure the one before goes on. RN_IO, RN_NO_MEMORY. */
+enum rn_status http_tls_load(const char *certificate_path, const char *key_path,
+                             struct rn_error *err) __attribute__((warn_unused_result));
+/* After the last http_close(). */
+void http_tls_done(void);
 
 /* Binds and listens; the message names the address. RN_IO, RN_BAD_ARGUMENT. */
 enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *options,

@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "server/http_internal.h"
 #include "server/log.h"
+#include "server/proxies.h"
 
 #define FIRST_BODY_BYTES 65536 /* a declared length is believed up to here */
 
@@ -67,6 +69,40 @@ static void name_peer(struct MHD_Connection *mhd, char *out, size_t n)
         (void)getnameinfo(address, n_address, out, (socklen_t)n, NULL, 0, NI_NUMERICHOST);
 }
 
+/* All X-Forwarded-For headers in order, as one list; "" where they are too long to be honest. */
+struct forwarded {
+    char list[1024];
+    size_t n;
+};
+
+static enum MHD_Result add_forwarded(void *arg, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct forwarded *forwarded = arg;
+    (void)kind;
+    if (!value || strcasecmp(name, "X-Forwarded-For") != 0)
+        return MHD_YES;
+    const int n = snprintf(forwarded->list + forwarded->n, sizeof forwarded->list - forwarded->n,
+                           forwarded->n > 0 ? ",%s" : "%s", value);
+    if (n < 0 || (size_t)n >= sizeof forwarded->list - forwarded->n) {
+        forwarded->list[0] = '\0';
+        return MHD_NO;
+    }
+    forwarded->n += (size_t)n;
+    return MHD_YES;
+}
+
+/* The client that a proxy of ours speaks for. */
+static void name_client(const struct http_conn *conn, char *peer, size_t n)
+{
+    const struct proxies *proxies = conn->http->options.proxies;
+    struct forwarded forwarded = {0};
+    if (!proxies || proxies->n == 0)
+        return;
+    (void)MHD_get_connection_values(conn->mhd, MHD_HEADER_KIND, add_forwarded, &forwarded);
+    proxies_client(proxies, peer, forwarded.list, peer, n);
+}
+
 /* How long ago, by the kernel, the last bytes came in: what a busy loop has let them wait. 0 where
  * the socket is no TCP one. */
 static uint64_t waited_ns(int fd)
@@ -91,6 +127,7 @@ struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char 
     exchange->base.admin = conn->http->options.admin;
     exchange->base.arrived_ns = uv_hrtime() - waited_ns(conn->fd);
     name_peer(conn->mhd, exchange->base.peer, sizeof exchange->base.peer);
+    name_client(conn, exchange->base.peer, sizeof exchange->base.peer);
     if (!take_id(exchange->base.id,
                  MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, "X-Request-Id")))
         make_id(exchange->base.id);
@@ -168,6 +205,13 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
     return queued;
 }
 
+static bool send_raw(const struct http_conn *conn, const char *bytes, size_t n)
+{
+    if (conn->http->options.tls)
+        return http_tls_send(conn->mhd, bytes, n);
+    return send(conn->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n;
+}
+
 void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem)
 {
     const struct problem_row *row = problem_row(problem->type);
@@ -189,9 +233,8 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
                                 "Content-Length: %zu\r\nX-Request-Id: %s\r\n\r\n",
                                 row->status, MHD_get_reason_phrase_for((unsigned)row->status), date,
                                 body ? n_body : 0, id);
-    if (n_head > 0 && send(conn->fd, head, (size_t)n_head, MSG_NOSIGNAL | MSG_DONTWAIT) == n_head &&
-        body)
-        (void)send(conn->fd, body, n_body, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n_head > 0 && send_raw(conn, head, (size_t)n_head) && body)
+        (void)send_raw(conn, body, n_body);
     free(body);
     if (exchange) {
         exchange->base.status = row->status;

@@ -99,8 +99,8 @@ struct http {
 };
 
 /* ---- http_listen.c: RN_BAD_ARGUMENT, RN_IO --------------------------------------------------- */
-enum rn_status http_listen_open(const char *listen, struct http_listener *out, struct rn_error *err)
-    __attribute__((warn_unused_result));
+enum rn_status http_listen_open(const char *listen, bool tls, struct http_listener *out,
+                                struct rn_error *err) __attribute__((warn_unused_result));
 void http_listen_close(struct http_listener *listener);
 
 /* ---- http_guard.c ---------------------------------------------------------------------------- */
@@ -115,6 +115,13 @@ void http_guard_header(struct http_guard *guard, const char *name, size_t n_name
                        size_t n_value);
 /* After all headers: the first fault found, NULL for a request that may pass. */
 const char *http_guard_verdict(const struct http_guard *guard, const char *version);
+
+/* ---- http_tls.c ------------------------------------------------------------------------------ */
+#define HTTP_TLS_OPTIONS 3
+/* What the library is to be started with, ended by MHD_OPTION_END. */
+void http_tls_options(bool on, struct MHD_OptionItem items[HTTP_TLS_OPTIONS]);
+/* For an answer that the library does not write. */
+bool http_tls_send(struct MHD_Connection *mhd, const void *bytes, size_t n);
 
 /* ---- http.c ---------------------------------------------------------------------------------- */
 /* Memory that all bodies together may still take. */

@@ -108,7 +108,7 @@ static bool split(const char *text, char *host, size_t n_host, char *port, size_
     return true;
 }
 
-static void name_address(struct http_listener *listener)
+static void name_address(struct http_listener *listener, bool tls)
 {
     struct sockaddr_storage bound = {0};
     socklen_t n = sizeof bound;
@@ -117,10 +117,12 @@ static void name_address(struct http_listener *listener)
         (void)getnameinfo((struct sockaddr *)&bound, n, host, sizeof host, port, sizeof port,
                           NI_NUMERICHOST | NI_NUMERICSERV);
     (void)snprintf(listener->address, sizeof listener->address,
-                   bound.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
+                   bound.ss_family == AF_INET6 ? "%s://[%s]:%s" : "%s://%s:%s",
+                   tls ? "https" : "http", host, port);
 }
 
-enum rn_status http_listen_open(const char *listen, struct http_listener *out, struct rn_error *err)
+enum rn_status http_listen_open(const char *listen, bool tls, struct http_listener *out,
+                                struct rn_error *err)
 {
     struct http_listener listener = {.fd = -1};
     if (strncmp(listen, "unix:", strlen("unix:")) == 0) {
@@ -155,7 +157,7 @@ enum rn_status http_listen_open(const char *listen, struct http_listener *out, s
     freeaddrinfo(found);
     if (listener.fd < 0)
         return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, strerror(cause));
-    name_address(&listener);
+    name_address(&listener, tls);
     *out = listener;
     return RN_OK;
 }

@@ -13,9 +13,16 @@
 #include "server/api_admin.h"
 #include "server/api_classify.h"
 #include "server/api_models.h"
+#include "server/keys.h"
 #include "server/metrics.h"
 
 #define LONG_BODY_BYTES 65536 /* what is shorter is read even when it is refused */
+
+enum access {
+    ANYBODY,
+    CLIENTS,   /* who has an API key, where there are any */
+    OPERATORS, /* who runs the daemon */
+};
 
 typedef void (*handle_fn)(const struct api *api, struct http_exchange *exchange);
 
@@ -24,7 +31,7 @@ struct route {
     const char *label; /* of metrics */
     const char *methods[2];
     const char *allow;
-    bool for_operators;                /* only for who runs the daemon */
+    enum access access;
     handle_fn request;                 /* must be there and must reply, now or later */
     handle_fn header, gone, completed; /* of a handler that keeps exchange->user, else NULL */
 };
@@ -34,20 +41,20 @@ struct route {
 #define CHANGE {"PUT", "DELETE"}, "PUT, DELETE, OPTIONS"
 
 static const struct route routes[] = {
-    {"/classify", "/classify", UPLOAD, false, api_classify_request, api_classify_header,
+    {"/classify", "/classify", UPLOAD, CLIENTS, api_classify_request, api_classify_header,
      api_classify_gone, api_classify_completed},
-    {"/", "/", READ, false, api_admin_index, NULL, NULL, NULL},
-    {"/livez", "/livez", READ, false, api_admin_livez, NULL, NULL, NULL},
-    {"/readyz", "/readyz", READ, false, api_admin_readyz, NULL, NULL, NULL},
-    {"/healthz", "/healthz", READ, false, api_admin_readyz, NULL, NULL, NULL},
-    {"/ping", "/ping", READ, false, api_admin_readyz, NULL, NULL, NULL},
-    {"/metrics", "/metrics", READ, false, api_admin_metrics, NULL, NULL, NULL},
-    {"/models", "/models", READ, false, api_models_list, NULL, NULL, NULL},
-    {"/models/", "/models/{name}", CHANGE, true, api_models_change, NULL, api_models_gone,
+    {"/", "/", READ, ANYBODY, api_admin_index, NULL, NULL, NULL},
+    {"/livez", "/livez", READ, ANYBODY, api_admin_livez, NULL, NULL, NULL},
+    {"/readyz", "/readyz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/healthz", "/healthz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/ping", "/ping", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/metrics", "/metrics", READ, ANYBODY, api_admin_metrics, NULL, NULL, NULL},
+    {"/models", "/models", READ, CLIENTS, api_models_list, NULL, NULL, NULL},
+    {"/models/", "/models/{name}", CHANGE, OPERATORS, api_models_change, NULL, api_models_gone,
      api_models_completed},
-    {"/debug/requests", "/debug/requests", READ, true, api_admin_requests, NULL, NULL, NULL},
-    {"/problems", "/problems", READ, false, api_admin_problems, NULL, NULL, NULL},
-    {"/problems/", "/problems/{slug}", READ, false, api_admin_problem, NULL, NULL, NULL},
+    {"/debug/requests", "/debug/requests", READ, OPERATORS, api_admin_requests, NULL, NULL, NULL},
+    {"/problems", "/problems", READ, ANYBODY, api_admin_problems, NULL, NULL, NULL},
+    {"/problems/", "/problems/{slug}", READ, ANYBODY, api_admin_problem, NULL, NULL, NULL},
 };
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"};
@@ -79,7 +86,7 @@ bool routes_body_is_long(const struct http_exchange *exchange)
            http_header(exchange, "Transfer-Encoding") != NULL;
 }
 
-/* ---- operators --------------------------------------------------------------------------------
+/* ---- who asks ---------------------------------------------------------------------------------
  */
 
 static bool is_local(const char *peer)
@@ -100,15 +107,21 @@ static bool was_passed_on(const struct http_exchange *exchange)
     return false;
 }
 
-/* In a time that does not tell how much of it was right. */
-static bool has_token(const struct api *api, const struct http_exchange *exchange)
+/* What stands behind "Authorization: Bearer", NULL without it. */
+static const char *bearer(const struct http_exchange *exchange)
 {
     static const char scheme[] = "Bearer ";
     const char *given = http_header(exchange, "Authorization");
+    return given && strncmp(given, scheme, strlen(scheme)) == 0 ? given + strlen(scheme) : NULL;
+}
+
+/* In a time that does not tell how much of it was right. */
+static bool has_token(const struct api *api, const struct http_exchange *exchange)
+{
+    const char *given = bearer(exchange);
     const size_t n = strlen(api->admin_token);
-    if (n == 0 || !given || strncmp(given, scheme, strlen(scheme)) != 0)
+    if (n == 0 || !given)
         return false;
-    given += strlen(scheme);
     unsigned difference = strlen(given) != n;
     for (size_t i = 0; given[i] != '\0'; i++)
         difference |= (unsigned char)given[i] ^ (unsigned char)api->admin_token[i % n];
@@ -119,6 +132,14 @@ static bool is_operator(const struct api *api, const struct http_exchange *excha
 {
     return exchange->admin || has_token(api, exchange) ||
            (!api->admin_listens && is_local(exchange->peer) && !was_passed_on(exchange));
+}
+
+/* Being local is no key: a proxy on this machine is local, too. */
+static bool is_client(const struct api *api, const struct http_exchange *exchange)
+{
+    const char *given = bearer(exchange);
+    return !api->keys || exchange->admin || has_token(api, exchange) ||
+           (given && keys_have(api->keys, given));
 }
 
 /* ---- what has no handler ------------------------------------------------------------------- */
@@ -139,36 +160,55 @@ static void reply_options(const struct api *api, struct http_exchange *exchange,
                           const struct route *route)
 {
     http_reply_header(exchange, "Allow", route->allow);
-    if (api->cors_origin[0] && !route->for_operators) {
+    if (api->cors_origin[0] && route->access != OPERATORS) {
         http_reply_header(exchange, "Access-Control-Allow-Methods", route->allow);
         http_reply_header(exchange, "Access-Control-Allow-Headers",
-                          "Content-Type, X-Request-Id, traceparent");
+                          "Authorization, Content-Type, X-Request-Id, traceparent");
         http_reply_header(exchange, "Access-Control-Max-Age", "86400");
     }
     http_reply(exchange, 204, NULL, NULL, 0);
 }
 
-static bool may(const struct api *api, const struct http_exchange *exchange,
-                const struct route *route)
+/* Why the exchange is none for its route's handler, PROBLEM_NONE where it is. */
+static enum problem_type obstacle(const struct api *api, const struct http_exchange *exchange,
+                                  const struct route *route)
 {
-    return route && takes(route, exchange->method) &&
-           (!route->for_operators || is_operator(api, exchange));
+    if (!route)
+        return PROBLEM_NOT_FOUND;
+    if (!takes(route, exchange->method))
+        return PROBLEM_METHOD_NOT_ALLOWED;
+    if (route->access == OPERATORS && !is_operator(api, exchange))
+        return PROBLEM_FORBIDDEN;
+    if (route->access == CLIENTS && !is_client(api, exchange))
+        return bearer(exchange) ? PROBLEM_FORBIDDEN : PROBLEM_UNAUTHORIZED;
+    return PROBLEM_NONE;
 }
 
-static void refuse(struct http_exchange *exchange, const struct route *route)
+static void refuse(struct http_exchange *exchange, const struct route *route,
+                   enum problem_type type)
 {
     struct problem problem;
-    if (route && takes(route, exchange->method)) {
-        problem_set(&problem, PROBLEM_FORBIDDEN,
-                    "%s is for requests from this machine itself, the admin listener, or with the "
-                    "admin token",
+    switch (type) {
+    case PROBLEM_UNAUTHORIZED:
+        http_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"resnetd\"");
+        problem_set(&problem, type, "%s wants Authorization: Bearer and an API key", route->label);
+        break;
+    case PROBLEM_FORBIDDEN:
+        problem_set(&problem, type,
+                    route->access == OPERATORS
+                        ? "%s is for requests from this machine itself, the admin listener, or "
+                          "with the admin token"
+                        : "%s does not take this API key",
                     route->label);
-    } else if (route) {
+        break;
+    case PROBLEM_METHOD_NOT_ALLOWED:
         http_reply_header(exchange, "Allow", route->allow);
-        problem_set(&problem, PROBLEM_METHOD_NOT_ALLOWED, "%s does not take %.16s but %s",
-                    route->label, exchange->method, route->allow);
-    } else {
-        problem_set(&problem, PROBLEM_NOT_FOUND, "there is nothing at %.128s", exchange->path);
+        problem_set(&problem, type, "%s does not take %.16s but %s", route->label, exchange->method,
+                    route->allow);
+        break;
+    default:
+        problem_set(&problem, type, "there is nothing at %.128s", exchange->path);
+        break;
     }
     http_reply_problem(exchange, &problem);
 }
@@ -179,11 +219,12 @@ static void on_header(void *context, struct http_exchange *exchange)
 {
     const struct api *api = context;
     const struct route *route = find(exchange->path);
-    if (!route || !route->for_operators)
+    const enum problem_type type = obstacle(api, exchange, route);
+    if (!route || route->access != OPERATORS)
         allow_origin(api, exchange);
-    if (!may(api, exchange, route)) {
+    if (type != PROBLEM_NONE) {
         if (routes_body_is_long(exchange))
-            refuse(exchange, route);
+            refuse(exchange, route, type);
     } else if (route->header) {
         route->header(api, exchange);
     }
@@ -193,10 +234,11 @@ static void on_request(void *context, struct http_exchange *exchange)
 {
     const struct api *api = context;
     const struct route *route = find(exchange->path);
+    const enum problem_type type = obstacle(api, exchange, route);
     if (route && strcmp(exchange->method, "OPTIONS") == 0)
         reply_options(api, exchange, route);
-    else if (!may(api, exchange, route))
-        refuse(exchange, route);
+    else if (type != PROBLEM_NONE)
+        refuse(exchange, route, type);
     else
         route->request(api, exchange);
 }

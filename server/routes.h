@@ -15,6 +15,7 @@ struct registry;
 struct metrics;
 struct accesslog;
 struct recent;
+struct keys;
 
 /* What every handler may use. Owned by cmd/serve.c, outlives every exchange. */
 struct api {
@@ -28,6 +29,7 @@ struct api {
     int max_images;              /* in one request */
     bool has_cache;              /* of results: images are to be hashed */
     const char *cors_origin;     /* "" = no CORS headers, "*" or one origin */
+    const struct keys *keys;     /* of who may classify; NULL: anybody */
     const char *admin_token;     /* "" = none: operators are local */
     bool admin_listens;          /* operators have a listener of their own */
     bool draining;

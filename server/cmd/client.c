@@ -157,6 +157,16 @@ bool client_settings(const char *usage, const struct flag *flags, size_t n, int 
     return *code == CMD_OK;
 }
 
+const char *client_address(const struct config *config, const char *given)
+{
+    if (given || !config->tls_certificate[0])
+        return given ? given : config->listen;
+    if (config->admin_listen[0])
+        return config->admin_listen;
+    offline_complain("%s speaks HTTPS only; set admin_listen, which stays plain", config->listen);
+    return NULL;
+}
+
 enum cmd_exit client_get(const char *listen, const char *path, struct client_answer *out)
 {
     enum cmd_exit code;

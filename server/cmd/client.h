@@ -25,6 +25,10 @@ struct client_answer {
 bool client_settings(const char *usage, const struct flag *flags, size_t n, int argc, char **argv,
                      char **envp, struct config *config, enum cmd_exit *code);
 
+/* Where to ask: what the flag has given, else the server's own address that speaks plain HTTP;
+ * NULL, and complained about, where it has none. */
+const char *client_address(const struct config *config, const char *given);
+
 /* `listen` as the setting: HOST:PORT, :PORT, [::1]:PORT or unix:/path. What is wrong is complained
  * about: CMD_USAGE for the address, CMD_FAILED when there is no whole answer. */
 enum cmd_exit client_get(const char *listen, const char *path, struct client_answer *out)

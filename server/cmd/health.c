@@ -29,7 +29,8 @@ int cmd_health(int argc, char **argv, char **envp)
     enum cmd_exit code;
     if (!client_settings("health [--listen HOST:PORT]", flags, 1, argc, argv, envp, &config, &code))
         return code;
-    code = check(listen ? listen : config.listen);
+    listen = client_address(&config, listen);
+    code = listen ? check(listen) : CMD_FAILED;
     config_done(&config);
     return code;
 }

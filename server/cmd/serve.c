@@ -20,6 +20,7 @@
 #include "server/accesslog.h"
 #include "server/cmd/cmd.h"
 #include "server/cmd/ceiling.h"
+#include "server/cmd/credentials.h"
 #include "server/cmd/models.h"
 #include "server/log.h"
 #include "server/metrics.h"
@@ -47,8 +48,10 @@ struct serve {
     uv_signal_t signals[3];
     int argc; /* of serve's own words, for SIGHUP to read them again */
     char **argv, **envp;
-    struct config next; /* while it is being loaded */
-    bool reload_again;  /* a SIGHUP came while models were being loaded */
+    struct credentials credentials;
+    struct config next; /* while it is being loaded, and what it names */
+    struct credentials next_credentials;
+    bool reload_again; /* a SIGHUP came while models were being loaded */
     uv_timer_t drain_timer;
     uint64_t drain_started_ms;
     bool refusing; /* http_drain was called */
@@ -136,6 +139,7 @@ static void set_api(struct serve *s)
     s->api.max_images = c->max_images;
     s->api.has_cache = c->cache_bytes > 0;
     s->api.cors_origin = c->cors_origin;
+    s->api.keys = s->credentials.keys;
     s->api.admin_token = c->admin_token;
     s->api.admin_listens = c->admin_listen[0] != '\0';
 }
@@ -148,6 +152,9 @@ static void reloaded(void *context, enum rn_status status, const struct rn_error
     if (status == RN_OK) {
         const struct pipeline_options options = pipeline_settings(s);
         config_adopt(&s->config, &s->next, warn_setting);
+        credentials_done(&s->credentials);
+        s->credentials = s->next_credentials;
+        s->next_credentials.keys = NULL;
         set_api(s);
         pipeline_set_options(s->pipeline, &options);
         (void)log_set_level(s->config.log_level);
@@ -156,19 +163,25 @@ static void reloaded(void *context, enum rn_status status, const struct rn_error
         log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", err->text);
     }
     config_done(&s->next);
+    credentials_done(&s->next_credentials);
     notify_send("READY=1");
 }
 
 static void reload(struct serve *s)
 {
     struct config_error wrong;
+    struct rn_error err;
     s->reload_again = false;
     if (!config_load(&s->next, s->argc, s->argv, s->envp, warn_setting, &wrong)) {
         log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", wrong.text);
+    } else if (credentials_open(&s->next, &s->next_credentials, &err) != RN_OK) {
+        config_done(&s->next);
+        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", err.text);
     } else if (models_load(s->models, &s->next, reloaded, s)) {
         notify_send("RELOADING=1");
     } else {
         config_done(&s->next);
+        credentials_done(&s->next_credentials);
         log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"no thread\"%s", "");
     }
 }
@@ -228,6 +241,8 @@ static void clean_up(struct serve *s)
     metrics_free(s->metrics);
     recent_free(s->recent);
     accesslog_close(s->accesslog);
+    credentials_done(&s->credentials);
+    http_tls_done();
 }
 
 /* ---- the way in ------------------------------------------------------------------------------ */
@@ -278,7 +293,9 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
                                    .body_timeout_ms = c->body_timeout_ms,
                                    .idle_timeout_ms = c->idle_timeout_ms,
                                    .write_timeout_ms = c->write_timeout_ms,
-                                   .min_upload_bytes_per_s = c->min_upload_bytes_per_s};
+                                   .min_upload_bytes_per_s = c->min_upload_bytes_per_s,
+                                   .tls = credentials_have_tls(c),
+                                   .proxies = &s->credentials.proxies};
     struct http_handlers handlers = routes_handlers;
     handlers.context = &s->api;
     enum rn_status status = http_open(&s->loop, &options, &handlers, &s->http, err);
@@ -286,6 +303,7 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
         return status;
     options.listen = c->admin_listen;
     options.admin = true;
+    options.tls = false;
     return http_open(&s->loop, &options, &handlers, &s->admin_http, err);
 }
 
@@ -319,7 +337,9 @@ static enum rn_status build(struct serve *s, bool checking, struct rn_error *err
     s->recent = recent_new();
     if (!s->metrics || !s->recent)
         return rn_fail(err, RN_NO_MEMORY, "out of memory at start");
-    enum rn_status status = rn_threads_new(s->n_threads, &s->threads, err);
+    enum rn_status status = credentials_open(c, &s->credentials, err);
+    if (status == RN_OK)
+        status = rn_threads_new(s->n_threads, &s->threads, err);
     if (status == RN_OK)
         status = accesslog_open(c->access_log, strcmp(c->access_log_format, "json") == 0,
                                 &s->accesslog, err);

@@ -211,7 +211,8 @@ int cmd_top(int argc, char **argv, char **envp)
     if (!client_settings("top [--listen HOST:PORT] [--interval S] [--once]", flags, 3, argc, argv,
                          envp, &config, &code))
         return (int)code;
-    code = watch(listen ? listen : config.listen, interval_s, once || !isatty(STDOUT_FILENO));
+    listen = client_address(&config, listen);
+    code = listen ? watch(listen, interval_s, once || !isatty(STDOUT_FILENO)) : CMD_FAILED;
     config_done(&config);
     return (int)code;
 }

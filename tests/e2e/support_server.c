@@ -155,11 +155,14 @@ void server_start(struct server *server, const char *options)
     (void)snprintf(args, sizeof args, "serve --listen 127.0.0.1:0 --access-log=/dev/null %s",
                    options);
     (void)signal(SIGPIPE, SIG_IGN);
+    const bool tls = strstr(options, "--tls-certificate");
+    const char *said = tls ? "is serving on https://127.0.0.1:" : "is serving on http://127.0.0.1:";
     program_start(&server->program, args, NULL, NULL);
-    wait_for(server, "is serving on http://127.0.0.1:");
-    const char *at = strstr(server->program.stderr_text, "is serving on http://127.0.0.1:");
-    server->port = atoi(at + strlen("is serving on http://127.0.0.1:"));
-    (void)snprintf(server->url, sizeof server->url, "http://127.0.0.1:%d", server->port);
+    wait_for(server, said);
+    server->port = atoi(strstr(server->program.stderr_text, said) + strlen(said));
+    server->authorities[0] = '\0';
+    (void)snprintf(server->url, sizeof server->url, "%s://127.0.0.1:%d", tls ? "https" : "http",
+                   server->port);
 }
 
 void server_stop(struct server *server)
@@ -240,6 +243,8 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
     *reply = (struct reply){.body = strdup(""), .headers = strdup("")};
     (void)snprintf(url, sizeof url, "%s%s", server->url, ask->path);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    if (server->authorities[0])
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, server->authorities);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);

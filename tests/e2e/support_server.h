@@ -31,8 +31,9 @@ int program_run(struct program *program, const char *args);
 
 struct server {
     struct program program;
-    char url[128]; /* "http://127.0.0.1:PORT" */
+    char url[128]; /* "http://127.0.0.1:PORT", "https:" with --tls-certificate */
     int port;
+    char authorities[512]; /* file of certificates that the client trusts, "" for its usual ones */
 };
 
 /* `serve --listen 127.0.0.1:0` with more options; returns when it is ready. */
