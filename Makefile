@@ -35,7 +35,7 @@ JPEG_LIB := $(if $(filter turbo,$(JPEG)),libjpeg)
 
 ENGINE_SRC := $(filter-out engine/kernel/isa_%,$(wildcard engine/*.c engine/*/*.c))
 SERVER_SRC := $(wildcard server/*.c server/cmd/*.c config/*.c)
-TEST_SRC   := $(filter-out tests/fuzz/% tests/plain/% tests/load/%,\
+TEST_SRC   := $(filter-out tests/fuzz/% tests/plain/% tests/load/% tests/faults/%,\
 	$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 ifneq ($(JPEG),turbo)
 ENGINE_SRC := $(filter-out engine/image/decode_turbo.c,$(ENGINE_SRC))
@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -126,6 +126,17 @@ $(FUZZERS:%=%.run): %.run: %
 		{ tail -n 40 $<.log; exit 1; }
 	$(Q)awk '/number_of_executed_units/ { n = $$2 } /peak_rss/ { m = $$2 } \
 		END { printf "%s: %d inputs, nothing found, %d MB\n", "$(notdir $<)", n, m }' $<.log
+
+## make torture    posts every file of CORPUS to a server with AddressSanitizer and UBSan
+torture:
+	$(Q)$(MAKE) --no-print-directory SAN=address run-torture
+run-torture: $(B)/resnetd
+	$(Q)tests/torture.sh $(B)/resnetd $(or $(CORPUS),tests/golden/images)
+## make faults     lets the k-th allocation, read, write, accept, map, thread fail; FAULT_STEP=1 for every k
+faults: $(B)/resnetd $(B)/fail.so
+	$(Q)for kind in read write accept mmap thread; do \
+		tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so $$kind || exit 1; done
+	$(Q)tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so malloc $(or $(FAULT_STEP),7)
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)
@@ -182,6 +193,11 @@ $(B)/resnetd: $(OBJ)
 $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# Preloaded into the daemon, hence not ours in flags and not a sanitizer's.
+$(B)/fail.so: tests/faults/fail.c
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl
 
 # A client, which shares no code with the server.
 $(B)/open_loop: $(B)/tests/load/open_loop.o

@@ -22,6 +22,7 @@
 #include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
 #include "server/cmd/models.h"
+#include "server/cmd/pool.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
@@ -35,7 +36,7 @@
 struct serve {
     struct config config;
     struct rn_threads *threads;
-    int n_threads, n_decoders;
+    struct pool pool;
     struct models *models;
     struct metrics *metrics;
     struct accesslog *accesslog;
@@ -116,7 +117,7 @@ static struct pipeline_options pipeline_settings(const struct serve *s)
 {
     const struct config *c = &s->config;
     return (struct pipeline_options){
-        .decode_workers = s->n_decoders,
+        .decode_workers = s->pool.n_decoders,
         .queue_limit = c->queue_limit,
         .cache_bytes = c->cache_bytes,
         .batch_window_ms = c->batch_window_ms,
@@ -188,7 +189,7 @@ static void reload(struct serve *s)
 
 static void tell_memory(const struct serve *s)
 {
-    const struct ceiling m = ceiling_of(&s->config, s->n_decoders, s->api.registry);
+    const struct ceiling m = ceiling_of(&s->config, s->pool.n_decoders, s->api.registry);
     log_event(LOG_INFO, "memory at most",
               "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
               "base=%zu",
@@ -311,13 +312,13 @@ static enum rn_status open_http(struct serve *s, struct rn_error *err)
 static void open_sandbox(struct serve *s)
 {
     const struct sandbox_options options = {.program = "/proc/self/exe",
-                                            .n_slots = s->n_decoders,
+                                            .n_slots = s->pool.n_decoders,
                                             .max_file_bytes = s->config.max_body_bytes,
                                             .max_memory = s->config.max_decode_bytes};
     struct rn_error err;
     if (strcmp(s->config.decode_isolation, "thread") == 0)
         log_event(LOG_INFO, "images are decoded in the daemon's own threads", "threads=%d",
-                  s->n_decoders);
+                  s->pool.n_decoders);
     else if (sandbox_open(&options, &s->sandbox, &err) != RN_OK)
         log_event(LOG_WARN, "no decode helpers, images are decoded in the daemon's own threads",
                   "reason=\"%s\"", err.text);
@@ -326,7 +327,7 @@ static void open_sandbox(struct serve *s)
                   sandbox_is_filtered(s->sandbox)
                       ? "images are decoded in confined processes"
                       : "decode helpers may use all system calls: no seccomp filter here",
-                  "helpers=%d", s->n_decoders);
+                  "helpers=%d", s->pool.n_decoders);
 }
 
 /* Everything in front of the listening socket. */
@@ -339,7 +340,7 @@ static enum rn_status build(struct serve *s, bool checking, struct rn_error *err
         return rn_fail(err, RN_NO_MEMORY, "out of memory at start");
     enum rn_status status = credentials_open(c, &s->credentials, err);
     if (status == RN_OK)
-        status = rn_threads_new(s->n_threads, &s->threads, err);
+        status = rn_threads_new(s->pool.n_threads, &s->threads, err);
     if (status == RN_OK)
         status = accesslog_open(c->access_log, strcmp(c->access_log_format, "json") == 0,
                                 &s->accesslog, err);
@@ -409,7 +410,7 @@ static enum rn_status serve(struct serve *s, struct rn_error *err)
     if (status != RN_OK)
         return status;
     log_event(LOG_INFO, "listening", "address=%s threads=%d decode_workers=%d max_batch=%d",
-              http_address(s->http), s->n_threads, s->n_decoders, s->config.max_batch);
+              http_address(s->http), s->pool.n_threads, s->pool.n_decoders, s->config.max_batch);
     if (s->admin_http)
         log_event(LOG_INFO, "listening for operators", "address=%s", http_address(s->admin_http));
     if (!models_load(s->models, &s->config, first_loaded, s))
@@ -443,20 +444,6 @@ static bool take_word(int *argc, char **argv, const char *word)
     return false;
 }
 
-/* Thread counts, and libuv's pool before its first use: a batch and one more task always find a
- * thread beside the decoders. */
-static void size_pools(struct serve *s)
-{
-    int cores = rn_threads_available();
-    s->n_threads = s->config.threads > 0 ? s->config.threads : cores;
-    s->n_decoders = s->config.decode_workers > 0 ? s->config.decode_workers : s->n_threads;
-    char text[16];
-    (void)snprintf(text, sizeof text, "%d", s->n_decoders + 2);
-    (void)setenv("UV_THREADPOOL_SIZE", text, 1);
-    log_event(LOG_INFO, "starting", "version=%s cores=%d threads=%d decode_workers=%d",
-              RESNETD_VERSION, cores, s->n_threads, s->n_decoders);
-}
-
 int cmd_serve(int argc, char **argv, char **envp)
 {
     if (take_word(&argc, argv, "--help") || take_word(&argc, argv, "-h")) {
@@ -479,8 +466,15 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.argv = argv;
     s.envp = envp;
     (void)signal(SIGPIPE, SIG_IGN);
-    size_pools(&s);
-    (void)uv_loop_init(&s.loop);
+    s.pool = pool_size(&s.config);
+    log_event(LOG_INFO, "starting", "version=%s cores=%d threads=%d decode_workers=%d",
+              RESNETD_VERSION, s.pool.cores, s.pool.n_threads, s.pool.n_decoders);
+    if (uv_loop_init(&s.loop) != 0) {
+        complain("out of memory or descriptors at start");
+        config_done(&s.config);
+        return CMD_FAILED;
+    }
+    pool_start(&s.pool, &s.loop);
 
     struct rn_error err = {0};
     enum rn_status status = build(&s, checking, &err);
