@@ -21,7 +21,7 @@ endif
 
 # ---- what is built, and where ----------------------------------------------------------------
 
-B := build$(if $(SAN),/$(SAN))$(if $(filter stb,$(JPEG)),/jpeg-stb)$(if $(WERROR),/werror)
+B := build$(if $(SAN),/$(SAN))$(if $(COVERAGE),/coverage)$(if $(filter stb,$(JPEG)),/jpeg-stb)$(if $(WERROR),/werror)
 
 PKGS := libmicrohttpd gnutls jansson libuv nettle
 
@@ -64,7 +64,7 @@ SANF_address   := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANF_undefined := -fsanitize=undefined -fno-sanitize-recover=all
 SANF_thread    := -fsanitize=thread
 SANF_fuzzer    := $(SANF_address) -fsanitize=fuzzer-no-link
-SANF := $(SANF_$(SAN))
+SANF := $(SANF_$(SAN)) $(if $(COVERAGE),--coverage -fprofile-update=single)
 ALL_CFLAGS := -std=c17 $(CFLAGS) -fno-omit-frame-pointer -I. $(DEFS) $(WARN) $(HARD) $(SANF) \
               $(shell pkg-config --cflags $(PKGS) $(JPEG_LIB) 2>/dev/null)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SANF)
@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults coverage lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -127,6 +127,15 @@ $(FUZZERS:%=%.run): %.run: %
 	$(Q)awk '/number_of_executed_units/ { n = $$2 } /peak_rss/ { m = $$2 } \
 		END { printf "%s: %d inputs, nothing found, %d MB\n", "$(notdir $<)", n, m }' $<.log
 
+## make coverage   lines of our own code that the tests and failing calls reach; the worst files
+coverage:
+	$(Q)tests/deps.sh ci
+	$(Q)find build/coverage -name '*.gcda' -delete 2>/dev/null || true
+	$(Q)$(MAKE) --no-print-directory COVERAGE=1 run-tests
+	$(Q)$(MAKE) --no-print-directory COVERAGE=1 FAULT_STEP=$(or $(FAULT_STEP),13) faults
+	$(Q)gcovr -r . --object-directory build/coverage -f 'server/' -f 'engine/' -f 'config/' \
+		--exclude-unreachable-branches --json-summary build/coverage/summary.json >/dev/null
+	$(Q)tests/coverage.sh build/coverage/summary.json
 ## make torture    posts every file of CORPUS to a server with AddressSanitizer and UBSan
 torture:
 	$(Q)$(MAKE) --no-print-directory SAN=address run-torture

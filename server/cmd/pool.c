@@ -25,9 +25,10 @@ struct pool pool_size(const struct config *config)
     };
 }
 
-static void on_abort(int number)
+static _Noreturn void give_up(int number)
 {
-    static const char sentence[] = "resnetd: a worker thread could not be started\n";
+    static const char sentence[] =
+        "resnetd: no memory, descriptors or threads to start the event loop and its workers\n";
     (void)number;
     (void)!write(STDERR_FILENO, sentence, sizeof sentence - 1);
     _exit(CMD_FAILED);
@@ -50,7 +51,9 @@ void pool_start(const struct pool *pool, struct uv_loop_s *loop)
     uv_work_t work;
     (void)snprintf(text, sizeof text, "%d", pool->n_decoders + 2);
     (void)setenv("UV_THREADPOOL_SIZE", text, 1);
-    (void)signal(SIGABRT, on_abort);
+    (void)signal(SIGABRT, give_up);
+    if (uv_loop_init(loop) != 0)
+        give_up(0);
     (void)uv_queue_work(loop, &work, do_nothing, nothing_done);
     (void)signal(SIGABRT, SIG_DFL);
     (void)uv_run(loop, UV_RUN_DEFAULT); /* nothing else is in the loop yet */

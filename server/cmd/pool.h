@@ -16,9 +16,9 @@ struct pool {
 /* From the settings; where they say nothing, from the cores. */
 struct pool pool_size(const struct config *config);
 
-/* Starts libuv's threads: a batch and one more task always find one beside the decoders. Before
- * anything else uses them. Where one cannot be started the process ends with a message, since the
- * library would abort. */
+/* Initialises the loop and starts libuv's threads: a batch and one more task always find one beside
+ * the decoders. Before anything else uses them. Where that is not possible the process ends with a
+ * message, since the library would abort. */
 void pool_start(const struct pool *pool, struct uv_loop_s *loop);
 
 #endif

@@ -469,11 +469,6 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.pool = pool_size(&s.config);
     log_event(LOG_INFO, "starting", "version=%s cores=%d threads=%d decode_workers=%d",
               RESNETD_VERSION, s.pool.cores, s.pool.n_threads, s.pool.n_decoders);
-    if (uv_loop_init(&s.loop) != 0) {
-        complain("out of memory or descriptors at start");
-        config_done(&s.config);
-        return CMD_FAILED;
-    }
     pool_start(&s.pool, &s.loop);
 
     struct rn_error err = {0};
