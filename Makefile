@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults coverage lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -127,6 +127,9 @@ $(FUZZERS:%=%.run): %.run: %
 	$(Q)awk '/number_of_executed_units/ { n = $$2 } /peak_rss/ { m = $$2 } \
 		END { printf "%s: %d inputs, nothing found, %d MB\n", "$(notdir $<)", n, m }' $<.log
 
+## make promises   the promises of SECURITY.md measured: row, promise, number, kept or broken; PROMISES="11 14"
+promises: $(B)/resnetd $(B)/fail.so
+	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so $(PROMISES)
 ## make coverage   lines of our own code that the tests and failing calls reach; the worst files
 coverage:
 	$(Q)tests/deps.sh ci

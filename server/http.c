@@ -55,6 +55,8 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = http_conn_new(arg, mhd);
     } else if (*context) {
+        struct http *http = arg;
+        http->one_closed = true;
         http_conn_free(*context);
         *context = NULL;
     }
@@ -264,12 +266,14 @@ static void run(struct http *http)
     (void)MHD_run(http->daemon);
     (void)uv_timer_stop(&http->timer);
     (void)uv_idle_stop(&http->again);
-    if (MHD_get_timeout(http->daemon, &wait_ms) != MHD_YES)
-        return;
-    if (wait_ms == 0)
+    const bool timed = MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES;
+    /* Out of descriptors or connections the library stops listening, and where one is free again it
+     * listens when it is run next, which nothing else may come to ask for. */
+    if (http->one_closed || (timed && wait_ms == 0))
         (void)uv_idle_start(&http->again, on_again);
-    else
+    else if (timed)
         (void)uv_timer_start(&http->timer, on_timer, wait_ms, 0);
+    http->one_closed = false;
 }
 
 void http_wake(struct http *http)

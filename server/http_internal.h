@@ -95,6 +95,7 @@ struct http {
     struct http_linger *lingers;
     size_t n_conns, n_exchanges, n_lingers;
     size_t n_upload_bytes; /* allocated for bodies */
+    bool one_closed;       /* a connection, since the library was run last */
     bool draining;
 };
 

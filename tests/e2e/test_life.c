@@ -424,3 +424,22 @@ Test(e2e_life, top_shows_a_screen)
     cr_assert_eq(program_run(&top, args), 1, "nobody is there");
     program_done(&top);
 }
+
+/* The library stops listening at its limit and listens again only when it is run once more. */
+Test(e2e_life, serves_again_after_as_many_connections_as_it_may_have)
+{
+    struct server server;
+    struct reply reply;
+    int sockets[4];
+    server_start(&server, "--max-connections 3");
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 4; i++)
+            sockets[i] = connect_to(&server);
+        for (int i = 0; i < 4; i++)
+            (void)close(sockets[i]);
+        ask_get(&server, "/livez", &reply);
+        cr_assert_eq(reply.status, 200);
+        reply_done(&reply);
+    }
+    server_stop(&server);
+}

@@ -1,0 +1,349 @@
+#!/usr/bin/env python3
+"""The promises about hostile input and failure, measured on the real daemon.
+
+    tests/promises.py BINARY FAIL.SO [ROW...]
+
+Prints a line per row: what is promised, what was measured, kept or broken. The numbers of the rows
+are those of SECURITY.md. Only the standard library; nothing but loopback; images are made here or
+taken from tests/golden/images.
+
+SPDX-License-Identifier: MIT
+"""
+import glob
+import http.client
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+
+BINARY, LIBRARY = sys.argv[1], sys.argv[2]
+IMAGES = "tests/golden/images/"
+MIB = 1 << 20
+broken = 0
+
+
+def row(number, promise, measured, kept):
+    global broken
+    broken += not kept
+    print(f"{number:>3}  {'kept' if kept else 'BROKEN':6}  {promise:58}  {measured}", flush=True)
+
+
+class Server:
+    running = []
+
+    def __init__(self, *options, **spawn):
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [BINARY, "serve", "--listen", "127.0.0.1:0", "--access-log", "", *options],
+            stdout=subprocess.DEVNULL, stderr=self.log, **spawn)
+        Server.running.append(self)
+        deadline = time.monotonic() + 30
+        while b"is serving on" not in self.text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(self.text().decode())
+            time.sleep(0.005)
+        self.port = int(self.text().split(b"http://127.0.0.1:")[-1].split(b"/")[0].split(b"\n")[0])
+
+    def text(self):
+        return os.pread(self.log.fileno(), 1 << 20, 0)
+
+    def ask(self, method, path, body=None, timeout=30):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def helpers(self):
+        return children(children(self.process.pid)[0])
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def children(pid):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            rest = open(path).read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if rest[1] == str(pid) and rest[0] != "Z":
+            found.append(int(path.split("/")[2]))
+    return sorted(found)
+
+
+def status_kib(pid, key):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith(key + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def image(name):
+    return open(IMAGES + name, "rb").read()
+
+
+# ---- bombs ---------------------------------------------------------------------------------------
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def zeros(n):
+    """n bytes of zeros, compressed, without ever having them: children would inherit the peak."""
+    packer = zlib.compressobj(9)
+    parts = [packer.compress(bytes(min(MIB, n - at))) for at in range(0, n, MIB)]
+    return b"".join(parts) + packer.flush()
+
+
+def png(width, height, n_bytes, depth=8, interlaced=0, extra=b""):
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, interlaced)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra +
+            chunk(b"IDAT", zeros(n_bytes)) + chunk(b"IEND", b""))
+
+
+def bombs():
+    progressive = image("progressive-444.jpg")
+    last = progressive.rfind(b"\xff\xda")
+    scans = progressive[:last] + progressive[last:-2] * 1000 + b"\xff\xd9"
+    baseline = image("baseline-420.jpg")
+    table = baseline.find(b"\xff\xc4")
+    full = bytearray(baseline)
+    full[table + 5:table + 21] = b"\xff" * 16
+    frame = baseline.find(b"\xff\xc0")
+    wide = bytearray(baseline)
+    wide[frame + 5:frame + 9] = b"\xff\xff\xff\xff"
+    factors = bytearray(baseline)
+    factors[frame + 11] = 0x3F
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + b"\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 5000
+    tiff = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + scans[2:]
+    yield "PNG of 60000 x 60000", png(60000, 60000, 100), True
+    yield "1 x 1 PNG that inflates to 1 GB", png(1, 1, 1 << 30), True
+    yield "JPEG of 1000 scans", scans, True
+    yield "JPEG of 65535 x 65535", bytes(wide), True
+    yield "JPEG with over-full Huffman table", bytes(full), True
+    yield "JPEG with sampling factor 15", bytes(factors), True
+    yield "PNG of 64000 chunks", png(8, 8, 200, extra=chunk(b"tEXt", b"a\0b") * 64000), True
+    yield "Exif of 65535 entries, 1000 scans behind it", tiff, True
+    yield "interlaced PNG of 16 bits, 25 Mpx", png(5000, 5000, 5000 * 5000 * 6 + 9375, 16, 1), False
+
+
+def row_11():
+    server = Server("--decode-workers", "1")
+    for _ in range(20):
+        server.ask("POST", "/classify", image("crop-wide.png"))
+    base = status_kib(server.process.pid, "VmRSS")
+    for name, bomb, by_header in bombs():
+        helper = server.helpers()[0]
+        open(f"/proc/{helper}/clear_refs", "w").write("5")
+        before, cpu = status_kib(helper, "VmHWM"), cpu_seconds(helper)
+        best, codes = 1e9, set()
+        for _ in range(3 if by_header else 1):
+            start = time.monotonic()
+            code, body = server.ask("POST", "/classify", bomb)
+            best = min(best, time.monotonic() - start)
+            codes.add(code)
+        slug = json.loads(body)["type"].split("/")[-1] if code != 200 else "classified"
+        grown = (status_kib(helper, "VmHWM") - before) / 1024 - len(bomb) / MIB
+        cpu = cpu_seconds(helper) - cpu
+        if by_header:
+            kept = codes == {422} and best <= 0.020 + len(bomb) / 100e6 and grown <= 4
+            row(11, f"{name}: 422, 20 ms, 4 MiB", f"{slug}, {best * 1e3:.1f} ms, {max(grown, 0):.1f} MiB"
+                f" ({len(bomb) / 1024:.0f} KiB sent)", kept)
+        else:
+            row(11, f"{name}: 4xx or right, 1 s CPU, 192 MiB",
+                f"{slug}, {cpu:.2f} s CPU, {max(grown, 0):.0f} MiB", cpu <= 1.1 and grown <= 192)
+    after = status_kib(server.process.pid, "VmRSS")
+    row(11, "resident memory of the daemon afterwards: +-8 MiB", f"{(after - base) / 1024:+.1f} MiB",
+        after - base <= 8 * 1024)
+    server.stop()
+
+
+# ---- processes that die --------------------------------------------------------------------------
+
+def row_14():
+    server = Server("--decode-workers", "2", "--timeout-ms", "5000")
+    codes, stop = [], threading.Event()
+    photo = image("crop-wide.png")
+
+    def load(mark):
+        n = 0
+        while not stop.is_set():
+            n += 1
+            start = time.monotonic()
+            code, _ = server.ask("POST", "/classify", photo + b"%d %d" % (mark, n))
+            codes.append((code, time.monotonic() - start))
+
+    threads = [threading.Thread(target=load, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    kills, slowest = 0, 0.0
+    descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    for i in range(30):
+        time.sleep(0.3)
+        before = server.helpers()
+        victim = before[i % len(before)]
+        os.kill(victim, [signal.SIGKILL, signal.SIGSEGV][i % 2])
+        start = time.monotonic()
+        while len([p for p in server.helpers() if p != victim]) < 2:
+            pass
+        slowest = max(slowest, time.monotonic() - start)
+        kills += 1
+    stop.set()
+    for thread in threads:
+        thread.join()
+    failed = sum(code != 200 for code, _ in codes)
+    row(14, f"{kills} helpers killed under load: one request each at most", f"{failed} of "
+        f"{len(codes)} failed, slowest {max(s for _, s in codes) * 1e3:.0f} ms", failed <= kills)
+    row(14, "a new helper within 100 ms (as /proc shows it)", f"{slowest * 1e3:.0f} ms", slowest <= 0.1)
+    growth = len(os.listdir(f"/proc/{server.process.pid}/fd")) - descriptors
+    row(14, "descriptors flat, exit status 0", f"{growth:+d}, {server.stop()}", growth <= 8)
+
+
+# ---- model files -------------------------------------------------------------------------------
+
+def inspect(path):
+    start = time.monotonic()
+    process = subprocess.Popen([BINARY, "inspect", path], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    text = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    return os.waitstatus_to_exitcode(status), text, usage.ru_maxrss, time.monotonic() - start
+
+
+def damaged(model):
+    n_header = 8 + struct.unpack("<Q", model[:8])[0]
+    randoms = random.Random(17)
+    for n in range(0, len(model), 4096):
+        yield model[:n]
+    for at in randoms.sample(range(n_header), 300):
+        flipped = bytearray(model)
+        flipped[at] ^= 1 << randoms.randrange(8)
+        yield bytes(flipped)
+    for size in (1 << 31, 1 << 40, 1 << 63, (1 << 64) - 1):
+        yield struct.pack("<Q", size) + model[8:]
+
+
+def row_17():
+    codes, wordless, memory, slowest = [], 0, 0, 0
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as f:
+        for case in damaged(open("config/models/cifar10-resnet20.safetensors", "rb").read()):
+            f.seek(0)
+            f.truncate()
+            f.write(case)
+            f.flush()
+            code, text, kib, seconds = inspect(f.name)
+            codes.append(code)
+            memory, slowest = max(memory, kib), max(slowest, seconds)
+            wordless += code == 3 and f.name.encode() not in text
+    crashed = sum(code not in (0, 3) for code in codes)
+    row(17, f"{len(codes)} damaged model files: refused by name, or no effect",
+        f"{codes.count(3)} refused, {codes.count(0)} harmless (names, labels), {crashed} crashed",
+        crashed + wordless == 0)
+    row(17, "never more than 100 MiB and 2 s", f"{memory / 1024:.0f} MiB, {slowest * 1e3:.0f} ms",
+        memory <= 100 * 1024 and slowest <= 2)
+
+
+# ---- failing calls -----------------------------------------------------------------------------
+
+def sweep(number, kind, step, promise):
+    done = subprocess.run(["tests/faults/sweep.sh", BINARY, LIBRARY, kind, str(step)],
+                          capture_output=True, text=True)
+    row(number, promise, done.stdout.strip().splitlines()[-1], done.returncode == 0)
+
+
+def row_18():
+    sweep(18, "malloc", 29, "failing allocation: answer, 5xx, or a clean exit")
+
+
+def row_19():
+    for kind in ("read", "write", "accept", "mmap", "thread"):
+        sweep(19, kind, 1, f"failing {kind}: the same")
+
+
+def row_20():
+    server = Server("--access-log", "/dev/full")
+    good = sum(server.ask("POST", "/classify", image("coarse.jpg"))[0] == 200 for _ in range(500))
+    dropped = [line for line in server.ask("GET", "/metrics")[1].decode().splitlines()
+               if line.startswith("resnetd_log_lines_dropped_total ")][0].split()[1]
+    row(20, "no space for the log: every answer 200, drops counted", f"{good} of 500, {dropped} dropped",
+        good == 500 and float(dropped) > 0)
+    row(20, "exit status afterwards 0", str(server.stop()), True)
+
+
+def row_21():
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+    server = Server(preexec_fn=limit)
+    sockets = []
+    for _ in range(300):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("127.0.0.1", server.port))
+        sockets.append(s)
+    time.sleep(0.5)
+    before = cpu_seconds(server.process.pid)
+    time.sleep(5)
+    used = (cpu_seconds(server.process.pid) - before) / 5
+    for s in sockets:
+        s.close()
+    start = time.monotonic()
+    code, _ = server.ask("POST", "/classify", image("coarse.jpg"))
+    seconds = time.monotonic() - start
+    row(21, "128 descriptors, 300 connections: 5 % of a core over 5 s", f"{used * 100:.1f} %", used <= 0.05)
+    row(21, "served again within 1 s", f"{code} after {seconds * 1e3:.0f} ms", code == 200 and seconds <= 1)
+    server.stop()
+
+
+def row_26():
+    busy = socket.socket()
+    busy.bind(("127.0.0.1", 0))
+    busy.listen()
+    port = busy.getsockname()[1]
+    for what, options in (("port in use", ["--listen", f"127.0.0.1:{port}"]),
+                          ("no such model", ["--listen", "127.0.0.1:0", "--model", "/no/model"]),
+                          ("unwritable log", ["--listen", "127.0.0.1:0", "--access-log", "/no/log"]),
+                          ("unknown setting", ["--max-bach", "3"])):
+        start = time.monotonic()
+        done = subprocess.run([BINARY, "serve", *options], capture_output=True, text=True)
+        seconds = time.monotonic() - start
+        line = [x for x in done.stderr.splitlines() if x.startswith("resnetd:")]
+        row(26, f"{what}: a line and exit within 1 s", f"exit {done.returncode}, {seconds * 1e3:.0f} ms",
+            done.returncode in (1, 2, 3) and len(line) == 1 and seconds <= 1)
+
+
+def run(name):
+    try:
+        ROWS[name]()
+    except Exception as failure:  # a row that cannot be measured is not kept
+        row(name, "the row could be measured", repr(failure), False)
+    finally:
+        while Server.running:
+            Server.running.pop().process.kill()
+
+
+ROWS = {"11": row_11, "14": row_14, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
+        "21": row_21, "26": row_26}
+for name in sys.argv[3:] or ROWS:
+    run(name)
+print(f"promises: {broken} broken")
+sys.exit(broken > 0)
