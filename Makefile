@@ -184,7 +184,7 @@ format:
 install: $(B)/resnetd
 	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
 	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 README.md NEWS.md LICENSE docs/api.md config/resnetd.json \
+	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/api.md config/resnetd.json \
 		$(DESTDIR)$(PREFIX)/share/doc/resnetd
 	sed 's|/usr/local/|$(PREFIX)/|g' systemd/resnetd.service \
 		> $(DESTDIR)$(PREFIX)/lib/systemd/system/resnetd.service

@@ -3,7 +3,7 @@
 # answers:
 #   tests/torture.sh BINARY FOLDER
 # Each must be one of 200, 400, 413, 415, 422, 431 within 10 s; no sanitizer reports, no helper dies, the
-# process that started is the one that ends. Public corpora that it has been run with: docs/trust.md.
+# process that started is the one that ends. Public corpora that it has been run with: SECURITY.md.
 # SPDX-License-Identifier: MIT
 set -uo pipefail
 binary=$1 folder=$2
@@ -19,7 +19,7 @@ for _ in $(seq 300); do
 done
 
 find -L "$folder" -type f -size +0 | sort >"$dir/files"
-post() { # PROCESS-WIDE: socket in $1, then a file
+post() { # a socket, then a file
     local code
     code=$(curl -s -m 10 -o /dev/null -w '%{http_code} %{time_total}' --unix-socket "$1" \
         -H 'Content-Type: image/jpeg' --data-binary "@$2" http://x/classify)
