@@ -396,3 +396,11 @@ size_t pipeline_queued_images(const struct pipeline *pipeline)
 {
     return (size_t)pipeline->n_queued;
 }
+
+uint64_t pipeline_oldest_due_ns(const struct pipeline *pipeline)
+{
+    const struct runner_batch *batch = runner_running(pipeline->runner);
+    const uint64_t handed_ns = workers_oldest_ns(pipeline->workers);
+    const uint64_t batch_ns = batch ? batch->launched_ns + batch->expected_ns : UINT64_MAX;
+    return handed_ns < batch_ns ? handed_ns : batch_ns;
+}

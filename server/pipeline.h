@@ -59,6 +59,9 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request);
 /* Requests taken and not yet done, and a measurement that runs. */
 size_t pipeline_in_flight(const struct pipeline *pipeline);
 size_t pipeline_queued_images(const struct pipeline *pipeline);
+/* When the work that was handed out longest ago should have been back: a batch after the time that
+ * it was predicted to take, a decode at once. UINT64_MAX when nothing runs. */
+uint64_t pipeline_oldest_due_ns(const struct pipeline *pipeline);
 /* What an image arriving now would wait before its batch runs. */
 double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct registry_model *model);
 

@@ -21,6 +21,7 @@ struct job {
     struct request *request;
     struct request_image *image; /* NULL: the request is parsed */
     struct decode_means means;
+    uint64_t handed_ns; /* UINT64_MAX while it is free */
 };
 
 struct workers {
@@ -50,6 +51,7 @@ static void decode_work(uv_work_t *work)
 
 static void free_job(struct job *job)
 {
+    job->handed_ns = UINT64_MAX;
     job->next = job->workers->free_jobs;
     job->workers->free_jobs = job;
 }
@@ -163,6 +165,7 @@ void workers_start(struct workers *workers)
         struct job *job = workers->free_jobs;
         workers->free_jobs = job->next;
         job->request = request;
+        job->handed_ns = uv_hrtime();
         if (!request->images) {
             request->parsing = true;
             job->image = NULL;
@@ -179,4 +182,13 @@ void workers_start(struct workers *workers)
             (void)workers_remove(workers, request);
         (void)uv_queue_work(workers->loop, &job->work, decode_work, decode_done);
     }
+}
+
+uint64_t workers_oldest_ns(const struct workers *workers)
+{
+    uint64_t oldest_ns = UINT64_MAX;
+    for (int i = 0; i < workers->n_workers; i++)
+        if (workers->jobs[i].handed_ns < oldest_ns)
+            oldest_ns = workers->jobs[i].handed_ns;
+    return oldest_ns;
 }

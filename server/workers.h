@@ -9,6 +9,7 @@
 #define RESNETD_SERVER_WORKERS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "engine/engine.h"
 
@@ -40,6 +41,8 @@ void workers_free(struct workers *workers);
 void workers_add(struct workers *workers, struct request *request, bool first);
 /* Takes back a request that has work not yet started; false when it had none. */
 bool workers_remove(struct workers *workers, const struct request *request);
+/* When the oldest work in flight was handed out; UINT64_MAX when there is none. */
+uint64_t workers_oldest_ns(const struct workers *workers);
 /* Hands out work while workers are free. After every add and in every handler's wake. */
 void workers_start(struct workers *workers);
 

@@ -85,6 +85,13 @@ def children(pid):
     return sorted(found)
 
 
+def quietly(function, *arguments):
+    try:
+        function(*arguments)
+    except (OSError, http.client.HTTPException):
+        pass
+
+
 def status_kib(pid, key):
     for line in open(f"/proc/{pid}/status"):
         if line.startswith(key + ":"):
@@ -218,6 +225,29 @@ def row_14():
     row(14, "descriptors flat, exit status 0", f"{growth:+d}, {server.stop()}", growth <= 8)
 
 
+def row_15():
+    environment = dict(os.environ, FAIL="stall:1+", LD_PRELOAD=os.path.abspath(LIBRARY))
+    server = Server("--decode-isolation", "thread", env=environment)
+    start = time.monotonic()
+    thread = threading.Thread(target=lambda: quietly(server.ask, "POST", "/classify",
+                                                     image("coarse.jpg")))
+    thread.start()
+    code = server.process.wait(30)
+    seconds = time.monotonic() - start
+    thread.join()
+    told = b"a worker is stuck" in server.text()
+    row(15, "a worker that hangs: noticed and exit within 12 s", f"exit {code} after {seconds:.1f} s",
+        code == 1 and told and seconds <= 12)
+    server = Server("--stuck-after-ms", "2000")
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    server.process.send_signal(signal.SIGCONT)
+    time.sleep(1.5)
+    code, _ = server.ask("POST", "/classify", image("coarse.jpg"))
+    row(15, "a daemon that was stopped and goes on is not stuck", str(code), code == 200)
+    server.stop()
+
+
 # ---- model files -------------------------------------------------------------------------------
 
 def inspect(path):
@@ -341,7 +371,7 @@ def run(name):
             Server.running.pop().process.kill()
 
 
-ROWS = {"11": row_11, "14": row_14, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
+ROWS = {"11": row_11, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
         "21": row_21, "26": row_26}
 for name in sys.argv[3:] or ROWS:
     run(name)

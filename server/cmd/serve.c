@@ -23,6 +23,7 @@
 #include "server/cmd/credentials.h"
 #include "server/cmd/models.h"
 #include "server/cmd/pool.h"
+#include "server/cmd/watchdog.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
@@ -53,6 +54,7 @@ struct serve {
     struct config next; /* while it is being loaded, and what it names */
     struct credentials next_credentials;
     bool reload_again; /* a SIGHUP came while models were being loaded */
+    struct watchdog watchdog;
     uv_timer_t drain_timer;
     uint64_t drain_started_ms;
     bool refusing; /* http_drain was called */
@@ -278,6 +280,7 @@ static void start_loop(struct serve *s)
         (void)uv_signal_start(&s->signals[i], numbers[i] == SIGHUP ? on_hangup : on_signal,
                               numbers[i]);
     }
+    watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms);
     (void)uv_timer_init(&s->loop, &s->drain_timer);
     s->drain_timer.data = s;
 }

@@ -5,8 +5,9 @@
  *   FAIL=write:1%       one call in a hundred fails, by a fixed pseudo-random sequence
  *
  * Kinds: malloc (with calloc, realloc and aligned_alloc), read (with recv), write (with send and
- * sendmsg), accept, mmap, thread. FAIL_COUNT=FILE writes at exit how many calls there were.
- * Counting starts with main(): what libraries do before it is not ours to survive. Any thread.
+ * sendmsg), accept, mmap, thread, stall (a decode in a thread never returns). FAIL_COUNT=FILE
+ * writes at exit how many calls there were. Counting starts with main(): what libraries do before
+ * it is not ours to survive. Any thread.
  *
  * SPDX-License-Identifier: MIT */
 #include <dlfcn.h>
@@ -21,11 +22,22 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum kind { KIND_MALLOC, KIND_READ, KIND_WRITE, KIND_ACCEPT, KIND_MMAP, KIND_THREAD, N_KINDS };
+enum kind {
+    KIND_MALLOC,
+    KIND_READ,
+    KIND_WRITE,
+    KIND_ACCEPT,
+    KIND_MMAP,
+    KIND_THREAD,
+    KIND_STALL,
+    N_KINDS
+};
 
-static const char *const names[N_KINDS] = {"malloc", "read", "write", "accept", "mmap", "thread"};
+static const char *const names[N_KINDS] = {"malloc", "read",   "write", "accept",
+                                           "mmap",   "thread", "stall"};
 
 static enum kind chosen = N_KINDS;
 static long from, to;     /* calls to fail, counted from 1; from 0: by chance */
@@ -228,4 +240,13 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     REAL(pthread_create, int, pthread_t *restrict, const pthread_attr_t *restrict,
          void *(*)(void *), void *restrict)
     return fails(KIND_THREAD) ? EAGAIN : real_pthread_create(thread, attributes, run, arg);
+}
+
+/* The clock that a decoder's budget is read from. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    REAL(clock_gettime, int, clockid_t, struct timespec *)
+    while (clock == CLOCK_THREAD_CPUTIME_ID && fails(KIND_STALL))
+        (void)pause();
+    return real_clock_gettime(clock, now);
 }
