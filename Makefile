@@ -112,17 +112,20 @@ emulate: $(B)/resnetd
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
-# Inputs that are real files; the others start from tests/fuzz/seeds.
+# Inputs that are real files; the others start from what make_seeds.sh writes.
 SEEDS_fuzz_image := tests/golden/images
 SEEDS_fuzz_scan_jpeg := tests/golden/images
 SEEDS_fuzz_scan_png := tests/golden/images
 SEEDS_fuzz_model := config/models
 run-fuzz: $(FUZZERS:%=%.run)
+$(FUZZERS:%=%.run): $(B)/seeds
+$(B)/seeds: tests/fuzz/make_seeds.sh
+	$(Q)$< $@
 $(FUZZERS:%=%.run): %.run: %
 	$(Q)mkdir -p $<.corpus
 	$(Q)$< -max_total_time=$(or $(FUZZ_SECONDS),60) -timeout=10 -rss_limit_mb=1024 -verbosity=0 \
 		-print_final_stats=1 -artifact_prefix=$<- $<.corpus $(SEEDS_$(notdir $<)) \
-		$(wildcard tests/fuzz/seeds/$(patsubst fuzz_%,%,$(notdir $<))) >$<.log 2>&1 || \
+		$(wildcard $(B)/seeds/$(patsubst fuzz_%,%,$(notdir $<))) >$<.log 2>&1 || \
 		{ tail -n 40 $<.log; exit 1; }
 	$(Q)awk '/number_of_executed_units/ { n = $$2 } /peak_rss/ { m = $$2 } \
 		END { printf "%s: %d inputs, nothing found, %d MB\n", "$(notdir $<)", n, m }' $<.log

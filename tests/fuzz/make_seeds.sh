@@ -1,0 +1,36 @@
+#!/bin/bash
+# Inputs to begin with for the fuzzers whose input is no file that lies here already, so that they
+# need not find the grammar first: tests/fuzz/make_seeds.sh FOLDER
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+out=$1
+mkdir -p "$out"/{exif,guard,multipart,body,config}
+
+# TIFF headers of both byte orders, a directory with orientation 6
+printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0' >"$out/exif/little"
+printf 'MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0' >"$out/exif/big"
+
+# a target, then header lines
+printf '/classify?top_k=3\nHost: example.org:80\nContent-Length: 5\n' >"$out/guard/length"
+printf '/\nHost: [::1]:8080\nTransfer-Encoding: chunked\nAccept: */*\n' >"$out/guard/chunked"
+printf '/%%41\nHost: a\nHost: b\nContent-Length: 1\nContent-Length: 2\n' >"$out/guard/twice"
+
+# a Content-Type, a NUL, the form
+type='multipart/form-data; boundary=B'
+part='--B\r\nContent-Disposition: form-data; name="image"; filename="a b.jpg"\r\n'
+field='--B\r\nContent-Disposition: form-data; name="top_k"\r\n\r\n3\r\n'
+# shellcheck disable=SC2059
+{
+    printf "$type\0${part}Content-Type: image/jpeg\r\n\r\n\xff\xd8\xff\r\n--B--\r\n" >"$out/multipart/file"
+    printf "$type\0$part\r\nx\r\n$part\r\n\r\n$field--B--" >"$out/multipart/fields"
+}
+
+# the number of a Content-Type (0 is JSON), the body
+json() { printf '\0%s' "$2" >"$out/body/$1"; }
+json image '{"image":"/9j/4AA=","top_k":3,"timeout_ms":100}'
+json images '{"images":[{"name":"a","image":"data:image/png;base64,iVBORw0K"},{"image":""}]}'
+json inputs '{"inputs":"/9j/4AA=","parameters":{"top_k":2,"function_to_apply":"softmax"}}'
+
+printf '{"listen":"127.0.0.1:0","max_batch":8,"max_body_bytes":"3M","model":["a=b.safetensors"]}' \
+    >"$out/config/some"
+cp config/resnetd.json "$out/config/all"
