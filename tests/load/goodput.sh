@@ -17,37 +17,11 @@ shift 2
 deadline=${DEADLINE_MS:-200}
 seconds=${SECONDS_EACH:-10}
 out=build/load
-server=
 mkdir -p "$out"
-
-fail() {
-    echo "goodput: $*" >&2
-    exit 1
-}
-
-stop() {
-    [[ -n $server ]] || return 0
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-    server=
-}
-trap stop EXIT
-
-for tool in wrk curl jq; do
-    command -v $tool >/dev/null || fail "$tool is missing; apt install $tool"
-done
+. tests/load/server.sh
+need wrk curl jq
 [[ $# -gt 0 ]] || set -- tests/golden/images/baseline-*.jpg
-mapfile -t images < <(find "$@" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) |
-    sort | head -n 200)
-[[ ${#images[@]} -gt 0 ]] || fail "no .jpg or .png among: $*"
-
-ready() { # URL
-    for _ in {1..600}; do
-        curl -fs -o /dev/null "$1" && return 0
-        sleep 0.1
-    done
-    fail "$1 does not answer"
-}
+find_images "$@"
 
 # NAME URL CAPACITY: a row per offered load in NAME.tsv: factor offered good late 200 503 504 other
 # p50 p99 refused_p99
@@ -89,15 +63,7 @@ if [[ -n ${PEER:-} ]]; then
     model=$peer/resnet18.safetensors
 fi
 
-exec {output}< <(exec "$binary" serve --listen 127.0.0.1:0 --access-log= ${model:+--model "$model"} 2>&1)
-server=$!
-url=
-while [[ -z $url ]] && read -r -u "$output" line; do
-    [[ $line =~ http://127\.0\.0\.1:[0-9]+ ]] && url=${BASH_REMATCH[0]}
-done
-[[ -n $url ]] || fail "the server did not start: ${line:-no message}"
-cat <&"$output" >/dev/null & # or its log would fill the pipe
-ready "$url/readyz"
+start_server "$binary" ${model:+--model "$model"}
 ours=$(capacity "$url")
 offer resnetd "$url/classify" "$ours"
 stop
@@ -106,7 +72,7 @@ if [[ -n ${PEER:-} ]]; then
     port=9321
     node "$out/peer/server.mjs" "$peer/resnet18.onnx" $port "$(nproc)" &
     server=$!
-    ready "http://127.0.0.1:$port/healthz"
+    wait_until_ready "http://127.0.0.1:$port/healthz"
     offer peer "http://127.0.0.1:$port/classify" "$(capacity "http://127.0.0.1:$port")"
     stop
 else

@@ -9,22 +9,9 @@ set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 binary=${BINARY:-$top/build/resnetd}
-server=
-
-fail() {
-    echo "load: $*" >&2
-    exit 1
-}
-
-stop() {
-    [[ -n $server ]] || return 0
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
-}
-trap stop EXIT
-
-command -v wrk >/dev/null || fail "wrk is missing; apt install wrk"
-command -v curl >/dev/null || fail "curl is missing; apt install curl"
+# shellcheck source=tests/load/server.sh
+. "$top/tests/load/server.sh"
+need wrk curl
 
 url=
 case "${1:-}" in
@@ -35,22 +22,12 @@ http://*)
 esac
 
 [[ $# -gt 0 ]] || set -- "$top"/tests/golden/images/baseline-*.jpg
-mapfile -t images < <(find "$@" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) |
-    sort | head -n 200)
-[[ ${#images[@]} -gt 0 ]] || fail "no .jpg or .png among: $*"
-
+find_images "$@"
 if [[ -z $url ]]; then
-    [[ -x $binary ]] || fail "$binary is missing; run make"
-    exec {output}< <(exec "$binary" serve --listen 127.0.0.1:0 --access-log= 2>&1)
-    server=$!
-    while [[ -z $url ]] && read -r -u "$output" line; do
-        [[ $line =~ http://127\.0\.0\.1:[0-9]+ ]] && url=${BASH_REMATCH[0]}
-    done
-    [[ -n $url ]] || fail "the server did not start: ${line:-no message}"
-    cat <&"$output" >/dev/null & # or its log would fill the pipe
+    start_server "$binary"
+else
+    wait_until_ready "$url/readyz"
 fi
-curl -fs --retry 5 --retry-all-errors --retry-delay 1 -o /dev/null "$url/readyz" ||
-    fail "$url/readyz is not ready"
 
 # "LE COUNT" a line, cumulative.
 batches() {

@@ -14,18 +14,10 @@ requests=${REQUESTS:-200000}
 out=build/load
 mkdir -p "$out"
 
-for tool in wrk curl; do
-    command -v $tool >/dev/null || { echo "soak: $tool is missing; apt install $tool" >&2; exit 1; }
-done
-exec {output}< <(exec "$binary" serve --listen 127.0.0.1:0 --access-log= --cache-bytes 1M \
-    ${MODEL:+--model "$MODEL"} 2>&1)
-server=$!
-trap 'kill $server 2>/dev/null; kill $(jobs -p) 2>/dev/null || true' EXIT
-url=
-while [[ -z $url ]] && read -r -u "$output" line; do
-    [[ $line =~ http://127\.0\.0\.1:[0-9]+ ]] && url=${BASH_REMATCH[0]}
-done
-cat <&"$output" >/dev/null &
+. tests/load/server.sh
+need wrk curl
+start_server "$binary" --cache-bytes 1M ${MODEL:+--model "$MODEL"}
+trap 'kill $server $(jobs -p) 2>/dev/null || true' EXIT
 
 answered() {
     curl -fsS "$url/metrics" | awk '/^resnetd_http_requests_total/ { n += $NF } END { print n + 0 }'
@@ -50,7 +42,7 @@ wrk -t1 -c16 -d100000s --timeout 30s -s tests/load/mixed.lua "$url" -- "$@" >/de
 count=0
 while [[ $count -lt $requests ]]; do
     sleep 3
-    kill -0 $server 2>/dev/null || { echo "soak: the server is gone" >&2; exit 1; }
+    kill -0 $server 2>/dev/null || fail "the server is gone"
     count=$(answered)
     printf '%d\t%d\n' "$count" "$(resident_kib)" | tee -a "$out/soak.tsv"
 done
