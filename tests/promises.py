@@ -208,7 +208,7 @@ def row_14():
         time.sleep(0.3)
         before = server.helpers()
         victim = before[i % len(before)]
-        os.kill(victim, [signal.SIGKILL, signal.SIGSEGV][i % 2])
+        os.kill(victim, [signal.SIGKILL, signal.SIGABRT][i % 2])
         start = time.monotonic()
         while len([p for p in server.helpers() if p != victim]) < 2:
             pass

@@ -51,8 +51,8 @@ static int kill_one_among(const struct server *server, const char *photo, size_t
         ask_finish(curls[i], &replies[i]);
         if (replies[i].status != 200) {
             n_failed++;
-            reply_is_problem(&replies[i], number == SIGSEGV ? 422 : 500,
-                             number == SIGSEGV ? "image-breaks-decoder" : "internal");
+            reply_is_problem(&replies[i], number == SIGABRT ? 422 : 500,
+                             number == SIGABRT ? "image-breaks-decoder" : "internal");
         }
         reply_done(&replies[i]);
     }
@@ -71,7 +71,7 @@ Test(e2e_isolation, a_dying_helper_costs_one_request_at_most)
         pid_t helpers[N_HELPERS];
         find_helpers(&server, helpers);
         cr_expect_leq(kill_one_among(&server, photo, n, helpers[round % N_HELPERS],
-                                     round % 4 < 2 ? SIGKILL : SIGSEGV),
+                                     round % 4 < 2 ? SIGKILL : SIGABRT),
                       1);
     }
     struct reply reply;
