@@ -8,23 +8,17 @@
  * SPDX-License-Identifier: MIT */
 #include "server/api_classify.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "server/accesslog.h"
 #include "server/api_answer.h"
 #include "server/api_body.h"
-#include "server/metrics.h"
+#include "server/api_job.h"
 #include "server/pipeline.h"
 #include "server/png.h"
-#include "server/recent.h"
 #include "server/registry.h"
 #include "server/routes.h"
-
-#define LOADING_RETRY_MS 1000
 
 struct classification {
     const struct api *api;
@@ -43,25 +37,6 @@ static void read_query(void *arg, const char *key, const char *value)
     struct classification *c = arg;
     if (c->refusal.type == PROBLEM_NONE)
         (void)api_params_set(&c->body.params, key, value, &c->refusal);
-}
-
-/* Envoy tells how long it will wait for the answer. */
-static bool read_expected_ms(struct classification *c)
-{
-    static const char name[] = "x-envoy-expected-rq-timeout-ms";
-    const char *value = http_header(c->exchange, name);
-    if (!value)
-        return true;
-    errno = 0;
-    char *end;
-    long ms = strtol(value, &end, 10);
-    if (end == value || *end || errno || ms < 1) {
-        problem_parameter(&c->refusal, name, "%s: \"%s\" is not a positive whole number", name,
-                          value);
-        return false;
-    }
-    c->expected_ms = ms < API_PARAMS_MAX_TIMEOUT_MS ? (int)ms : API_PARAMS_MAX_TIMEOUT_MS;
-    return true;
 }
 
 static uint64_t deadline_ns(const struct classification *c)
@@ -88,23 +63,8 @@ static bool find_model(struct classification *c)
 static bool accept_header(struct classification *c)
 {
     http_queries(c->exchange, read_query, c);
-    if (c->refusal.type != PROBLEM_NONE || !read_expected_ms(c))
-        return false;
-    const char *encoding = http_header(c->exchange, "Content-Encoding");
-    if (encoding && encoding[0] && strcasecmp(encoding, "identity") != 0) {
-        problem_set(&c->refusal, PROBLEM_UNSUPPORTED_ENCODING,
-                    "Content-Encoding is \"%.64s\"; send the body as it is", encoding);
-        return false;
-    }
-    if (!c->api->registry) {
-        if (c->api->draining)
-            problem_set(&c->refusal, PROBLEM_DRAINING, "the server stops before it was ready");
-        else
-            problem_set(&c->refusal, PROBLEM_LOADING, "the self-test has not passed yet");
-        c->refusal.retry_after_ms = LOADING_RETRY_MS;
-        return false;
-    }
-    if (!find_model(c))
+    if (c->refusal.type != PROBLEM_NONE ||
+        !api_job_header(c->api, c->exchange, &c->expected_ms, &c->refusal) || !find_model(c))
         return false;
     pipeline_offered(c->api->pipeline, c->model);
     return pipeline_admit(c->api->pipeline, c->model, 1, deadline_ns(c), &c->refusal);
@@ -307,55 +267,11 @@ void api_classify_gone(const struct api *api, struct http_exchange *exchange)
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
-/* The pipeline counts the images that it took and their stages between the two ends. */
-static void count(const struct classification *c)
-{
-    const struct api *api = c->api;
-    const struct http_exchange *exchange = c->exchange;
-    if (c->refusal.type != PROBLEM_NONE && !c->request) {
-        const struct problem_row *row = problem_row(c->refusal.type);
-        char labels[128];
-        (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"",
-                       row->status < 500 ? "invalid" : "rejected", row->slug);
-        metrics_add(api->metrics, METRIC_IMAGES, labels, 1);
-    }
-    if (exchange->received_ns)
-        metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"receive\"",
-                        (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
-    if (exchange->status != 200 || !c->request)
-        return;
-    for (int i = 0; i < c->request->n_images; i++)
-        if (c->request->images[i].batch_end_ns)
-            metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"respond\"",
-                            (double)(exchange->replied_ns - c->request->images[i].batch_end_ns) /
-                                1e9);
-}
-
-/* The problem that it was answered with, "" for none. */
-static const char *slug_of(const struct classification *c)
-{
-    const struct request *request = c->request;
-    enum problem_type type = c->refusal.type;
-    if (type == PROBLEM_NONE && request)
-        type = request->problem.type;
-    if (type == PROBLEM_NONE && request && c->exchange->status != 200 && request->n_images > 0)
-        type = request->images[0].problem.type;
-    return type == PROBLEM_NONE ? "" : problem_row(type)->slug;
-}
-
 void api_classify_completed(const struct api *api, struct http_exchange *exchange)
 {
     struct classification *c = exchange->user;
     const struct request *request = c->request;
-    const struct registry_model *model = request ? request->model : c->model;
-    int max_batch = 0;
-    for (int i = 0; request && i < request->n_images; i++)
-        if (request->images[i].batch_size > max_batch)
-            max_batch = request->images[i].batch_size;
-    count(c);
-    accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL,
-                    request ? request->n_images : 0, max_batch);
-    recent_add(api->recent, exchange, request, model ? model->info->name : "", slug_of(c));
+    api_job_completed(api, exchange, request, request ? request->model : c->model, &c->refusal);
     request_free(c->request);
     api_body_done(&c->body);
     if (c->model)

@@ -50,6 +50,9 @@ struct http_handlers {
     /* The exchange is over (written, or the client is gone): log, count, free `user`. */
     void (*on_completed)(void *context, struct http_exchange *exchange);
     void *context;
+    /* The body of a problem's answer, malloc'ed, and its Content-Type; NULL: problem+json. */
+    char *(*write_problem)(void *context, const struct http_exchange *exchange,
+                           const struct problem *problem, const char **type, size_t *n);
 };
 
 struct http_options {

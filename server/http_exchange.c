@@ -212,6 +212,18 @@ static bool send_raw(const struct http_conn *conn, const char *bytes, size_t n)
     return send(conn->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n;
 }
 
+/* malloc'ed; NULL when out of memory. exchange NULL: of a header that could not be read. */
+static char *write_problem(const struct http *http, const struct http_exchange *exchange,
+                           const struct problem *problem, const char *id, const char **type,
+                           size_t *n)
+{
+    const struct http_handlers *handlers = &http->handlers;
+    if (exchange && handlers->write_problem)
+        return handlers->write_problem(handlers->context, exchange, problem, type, n);
+    *type = "application/problem+json";
+    return problem_json(problem, id, n);
+}
+
 void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem)
 {
     const struct problem_row *row = problem_row(problem->type);
@@ -223,16 +235,18 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
         memcpy(id, exchange->base.id, sizeof id);
     else
         make_id(id);
-    char *body = problem_json(problem, id, &n_body);
+    const char *type;
+    char *body =
+        write_problem(conn->http, exchange ? &exchange->base : NULL, problem, id, &type, &n_body);
     const time_t now = time(NULL);
     gmtime_r(&now, &utc);
     (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &utc);
     const int n_head = snprintf(head, sizeof head,
                                 "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
-                                "Content-Type: application/problem+json\r\n"
+                                "Content-Type: %s\r\n"
                                 "Content-Length: %zu\r\nX-Request-Id: %s\r\n\r\n",
                                 row->status, MHD_get_reason_phrase_for((unsigned)row->status), date,
-                                body ? n_body : 0, id);
+                                type, body ? n_body : 0, id);
     if (n_head > 0 && send_raw(conn, head, (size_t)n_head) && body)
         (void)send_raw(conn, body, n_body);
     free(body);
@@ -310,7 +324,9 @@ void http_reply_problem(struct http_exchange *exchange, const struct problem *pr
 {
     const struct problem_row *row = problem_row(problem->type);
     size_t n = 0;
-    char *body = problem_json(problem, exchange->id, &n);
+    const char *type;
+    char *body =
+        write_problem(full(exchange)->conn->http, exchange, problem, exchange->id, &type, &n);
     if (!body)
         log_event(LOG_WARN, "out of memory, answering without a body", "id=%s status=%d",
                   exchange->id, row->status);
@@ -322,5 +338,5 @@ void http_reply_problem(struct http_exchange *exchange, const struct problem *pr
     }
     if (problem->type == PROBLEM_BAD_HTTP)
         full(exchange)->close = true;
-    http_reply(exchange, row->status, "application/problem+json", body, n);
+    http_reply(exchange, row->status, type, body, n);
 }

@@ -27,8 +27,7 @@ enum access {
 typedef void (*handle_fn)(const struct api *api, struct http_exchange *exchange);
 
 struct route {
-    const char *path;  /* ends in '/': and one more segment */
-    const char *label; /* of metrics */
+    const char *pattern; /* {…} stands for one segment, […] may be left out; also metrics' label */
     const char *methods[2];
     const char *allow;
     enum access access;
@@ -41,36 +40,58 @@ struct route {
 #define CHANGE {"PUT", "DELETE"}, "PUT, DELETE, OPTIONS"
 
 static const struct route routes[] = {
-    {"/classify", "/classify", UPLOAD, CLIENTS, api_classify_request, api_classify_header,
-     api_classify_gone, api_classify_completed},
-    {"/", "/", READ, ANYBODY, api_admin_index, NULL, NULL, NULL},
-    {"/livez", "/livez", READ, ANYBODY, api_admin_livez, NULL, NULL, NULL},
-    {"/readyz", "/readyz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
-    {"/healthz", "/healthz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
-    {"/ping", "/ping", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
-    {"/metrics", "/metrics", READ, ANYBODY, api_admin_metrics, NULL, NULL, NULL},
-    {"/models", "/models", READ, CLIENTS, api_models_list, NULL, NULL, NULL},
-    {"/models/", "/models/{name}", CHANGE, OPERATORS, api_models_change, NULL, api_models_gone,
+    {"/classify", UPLOAD, CLIENTS, api_classify_request, api_classify_header, api_classify_gone,
+     api_classify_completed},
+    {"/", READ, ANYBODY, api_admin_index, NULL, NULL, NULL},
+    {"/livez", READ, ANYBODY, api_admin_livez, NULL, NULL, NULL},
+    {"/readyz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/healthz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/ping", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
+    {"/metrics", READ, ANYBODY, api_admin_metrics, NULL, NULL, NULL},
+    {"/models", READ, CLIENTS, api_models_list, NULL, NULL, NULL},
+    {"/models/{name}", CHANGE, OPERATORS, api_models_change, NULL, api_models_gone,
      api_models_completed},
-    {"/debug/requests", "/debug/requests", READ, OPERATORS, api_admin_requests, NULL, NULL, NULL},
-    {"/problems", "/problems", READ, ANYBODY, api_admin_problems, NULL, NULL, NULL},
-    {"/problems/", "/problems/{slug}", READ, ANYBODY, api_admin_problem, NULL, NULL, NULL},
+    {"/debug/requests", READ, OPERATORS, api_admin_requests, NULL, NULL, NULL},
+    {"/problems", READ, ANYBODY, api_admin_problems, NULL, NULL, NULL},
+    {"/problems/{slug}", READ, ANYBODY, api_admin_problem, NULL, NULL, NULL},
 };
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"};
 
-static bool matches(const struct route *route, const char *path)
+static bool matches(const char *pattern, const char *path)
 {
-    size_t n = strlen(route->path);
-    if (n > 1 && route->path[n - 1] == '/')
-        return strncmp(path, route->path, n) == 0 && path[n] && !strchr(path + n, '/');
-    return strcmp(path, route->path) == 0;
+    for (;;) {
+        size_t n_segment;
+        switch (*pattern) {
+        case '[':
+            if (matches(strchr(pattern, ']') + 1, path))
+                return true;
+            pattern++;
+            break;
+        case ']':
+            pattern++;
+            break;
+        case '{':
+            n_segment = strcspn(path, "/");
+            if (n_segment == 0)
+                return false;
+            path += n_segment;
+            pattern = strchr(pattern, '}') + 1;
+            break;
+        case '\0':
+            return *path == '\0';
+        default:
+            if (*pattern++ != *path++)
+                return false;
+            break;
+        }
+    }
 }
 
 static const struct route *find(const char *path)
 {
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-        if (matches(&routes[i], path))
+        if (matches(routes[i].pattern, path))
             return &routes[i];
     return NULL;
 }
@@ -191,7 +212,8 @@ static void refuse(struct http_exchange *exchange, const struct route *route,
     switch (type) {
     case PROBLEM_UNAUTHORIZED:
         http_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"resnetd\"");
-        problem_set(&problem, type, "%s wants Authorization: Bearer and an API key", route->label);
+        problem_set(&problem, type, "%s wants Authorization: Bearer and an API key",
+                    route->pattern);
         break;
     case PROBLEM_FORBIDDEN:
         problem_set(&problem, type,
@@ -199,12 +221,12 @@ static void refuse(struct http_exchange *exchange, const struct route *route,
                         ? "%s is for requests from this machine itself, the admin listener, or "
                           "with the admin token"
                         : "%s does not take this API key",
-                    route->label);
+                    route->pattern);
         break;
     case PROBLEM_METHOD_NOT_ALLOWED:
         http_reply_header(exchange, "Allow", route->allow);
-        problem_set(&problem, type, "%s does not take %.16s but %s", route->label, exchange->method,
-                    route->allow);
+        problem_set(&problem, type, "%s does not take %.16s but %s", route->pattern,
+                    exchange->method, route->allow);
         break;
     default:
         problem_set(&problem, type, "there is nothing at %.128s", exchange->path);
@@ -256,7 +278,7 @@ static void count(const struct api *api, const struct http_exchange *exchange,
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
         if (strcmp(methods[i], exchange->method) == 0)
             method = methods[i];
-    const char *path = route ? route->label : "other";
+    const char *path = route ? route->pattern : "other";
     char labels[128];
     (void)snprintf(labels, sizeof labels, "path=\"%s\",method=\"%s\",code=\"%d\"", path, method,
                    exchange->status);

@@ -118,7 +118,8 @@ static const struct http_options usual = {
 static struct server *start(const struct http_options *options)
 {
     struct server *server = calloc(1, sizeof *server);
-    const struct http_handlers handlers = {on_header, on_request, on_gone, on_completed, server};
+    const struct http_handlers handlers = {on_header,    on_request, on_gone,
+                                           on_completed, server,     NULL};
     struct rn_error err = {0};
     sem_init(&server->waiting, 0, 0);
     sem_init(&server->gone, 0, 0);
@@ -578,7 +579,7 @@ Test(http, names_the_address_that_it_cannot_listen_on)
     static const char *const wrong[] = {"", "8080", "host:", "a:b:1", ":99999", "unix:", "[]:1"};
     struct server *server = start(&usual);
     struct http_options options = usual;
-    const struct http_handlers handlers = {NULL, on_request, NULL, on_completed, NULL};
+    const struct http_handlers handlers = {NULL, on_request, NULL, on_completed, NULL, NULL};
     struct http *http = NULL;
     struct rn_error err = {0};
     uv_loop_t loop;

@@ -1,0 +1,110 @@
+/* Checks of the header, and everything that is counted and logged of a request.
+ *
+ * Loop thread.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server/api_job.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "server/accesslog.h"
+#include "server/api_params.h"
+#include "server/metrics.h"
+#include "server/recent.h"
+#include "server/registry.h"
+#include "server/request.h"
+#include "server/routes.h"
+
+#define LOADING_RETRY_MS 1000
+
+/* Envoy tells how long it will wait for the answer. */
+static bool read_expected_ms(const struct http_exchange *exchange, int *expected_ms,
+                             struct problem *refusal)
+{
+    static const char name[] = "x-envoy-expected-rq-timeout-ms";
+    const char *value = http_header(exchange, name);
+    if (!value)
+        return true;
+    errno = 0;
+    char *end;
+    long ms = strtol(value, &end, 10);
+    if (end == value || *end || errno || ms < 1) {
+        problem_parameter(refusal, name, "%s: \"%s\" is not a positive whole number", name, value);
+        return false;
+    }
+    *expected_ms = ms < API_PARAMS_MAX_TIMEOUT_MS ? (int)ms : API_PARAMS_MAX_TIMEOUT_MS;
+    return true;
+}
+
+bool api_job_header(const struct api *api, const struct http_exchange *exchange, int *expected_ms,
+                    struct problem *refusal)
+{
+    if (!read_expected_ms(exchange, expected_ms, refusal))
+        return false;
+    const char *encoding = http_header(exchange, "Content-Encoding");
+    if (encoding && encoding[0] && strcasecmp(encoding, "identity") != 0) {
+        problem_set(refusal, PROBLEM_UNSUPPORTED_ENCODING,
+                    "Content-Encoding is \"%.64s\"; send the body as it is", encoding);
+        return false;
+    }
+    if (api->registry)
+        return true;
+    if (api->draining)
+        problem_set(refusal, PROBLEM_DRAINING, "the server stops before it was ready");
+    else
+        problem_set(refusal, PROBLEM_LOADING, "the self-test has not passed yet");
+    refusal->retry_after_ms = LOADING_RETRY_MS;
+    return false;
+}
+
+/* The pipeline counts the images that it took and their stages between the two ends. */
+static void count(const struct api *api, const struct http_exchange *exchange,
+                  const struct request *request, const struct problem *refusal)
+{
+    if (refusal->type != PROBLEM_NONE && !request) {
+        const struct problem_row *row = problem_row(refusal->type);
+        char labels[128];
+        (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"",
+                       row->status < 500 ? "invalid" : "rejected", row->slug);
+        metrics_add(api->metrics, METRIC_IMAGES, labels, 1);
+    }
+    if (exchange->received_ns)
+        metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"receive\"",
+                        (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
+    if (exchange->status != 200 || !request)
+        return;
+    for (int i = 0; i < request->n_images; i++)
+        if (request->images[i].batch_end_ns)
+            metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"respond\"",
+                            (double)(exchange->replied_ns - request->images[i].batch_end_ns) / 1e9);
+}
+
+/* The problem that it was answered with, "" for none. */
+static const char *slug_of(const struct http_exchange *exchange, const struct request *request,
+                           const struct problem *refusal)
+{
+    enum problem_type type = refusal->type;
+    if (type == PROBLEM_NONE && request)
+        type = request->problem.type;
+    if (type == PROBLEM_NONE && request && exchange->status != 200 && request->n_images > 0)
+        type = request->images[0].problem.type;
+    return type == PROBLEM_NONE ? "" : problem_row(type)->slug;
+}
+
+void api_job_completed(const struct api *api, const struct http_exchange *exchange,
+                       const struct request *request, const struct registry_model *model,
+                       const struct problem *refusal)
+{
+    int max_batch = 0;
+    for (int i = 0; request && i < request->n_images; i++)
+        if (request->images[i].batch_size > max_batch)
+            max_batch = request->images[i].batch_size;
+    count(api, exchange, request, refusal);
+    accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL,
+                    request ? request->n_images : 0, max_batch);
+    recent_add(api->recent, exchange, request, model ? model->info->name : "",
+               slug_of(exchange, request, refusal));
+}
