@@ -67,9 +67,7 @@ static enum rn_status keep_layers(struct rn_model *m, const struct graph *graph,
     m->layers = arena_array(&m->texts, m->n_layers, sizeof *m->layers);
     if (!m->layers)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the layer table");
-    enum rn_status status = graph_stats(graph, m->layers, err);
-    if (status != RN_OK)
-        return status;
+    graph_stats(graph, m->layers);
     for (size_t i = 0; i < m->n_layers; i++) {
         size_t n = strlen(m->layers[i].name) + 1;
         char *name = arena_alloc(&m->texts, n);

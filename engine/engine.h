@@ -141,6 +141,18 @@ RN_MUST_USE enum rn_status rn_model_open_memory(const void *bytes, size_t n, con
 void rn_model_free(struct rn_model *model);
 const struct rn_model_info *rn_model_info(const struct rn_model *model);
 
+#define RN_STAGE_STEM 0
+#define RN_STAGE_HEAD 5 /* average pooling and the classifier */
+
+/* How a residual block's input gets to its end (He et al. 2015, section 3.3). */
+enum rn_shortcut {
+    RN_SHORTCUT_NONE,
+    RN_SHORTCUT_IDENTITY,   /* as it is; by a layer `shortcut` where the shape changes: option A */
+    RN_SHORTCUT_PROJECTION, /* through a convolution of its own */
+};
+
+#define RN_LAYER_MAX_INPUTS 2
+
 /* A layer as `inspect` shows it: the network as written in the file, before any fusion. */
 struct rn_layer {
     const char *name;   /* the file's own, prefix dropped: "layer1.0.conv1" */
@@ -149,6 +161,12 @@ struct rn_layer {
     int output[4];      /* n=1, c, h, w */
     uint64_t parameters, flops;
     int receptive_field; /* input pixels along one side that one output value sees */
+    int jump;            /* input pixels from one output value to the next */
+    double center;       /* of what the first output value sees, in input pixels from the edge */
+    int inputs[RN_LAYER_MAX_INPUTS]; /* earlier rows that it reads, -1 where unused */
+    int stage;                       /* RN_STAGE_STEM, 1…4, RN_STAGE_HEAD */
+    int block;                       /* of its stage, from 0; -1 outside the stages */
+    enum rn_shortcut shortcut;       /* of the addition that ends a residual block */
 };
 /* Borrowed from the model; *n = number of rows. */
 const struct rn_layer *rn_model_layers(const struct rn_model *model, size_t *n);

@@ -39,6 +39,18 @@ static bool read_expected_ms(const struct http_exchange *exchange, int *expected
     return true;
 }
 
+bool api_job_models(const struct api *api, struct problem *refusal)
+{
+    if (api->registry)
+        return true;
+    if (api->draining)
+        problem_set(refusal, PROBLEM_DRAINING, "the server stops before it was ready");
+    else
+        problem_set(refusal, PROBLEM_LOADING, "the self-test has not passed yet");
+    refusal->retry_after_ms = LOADING_RETRY_MS;
+    return false;
+}
+
 bool api_job_header(const struct api *api, const struct http_exchange *exchange, int *expected_ms,
                     struct problem *refusal)
 {
@@ -50,14 +62,7 @@ bool api_job_header(const struct api *api, const struct http_exchange *exchange,
                     "Content-Encoding is \"%.64s\"; send the body as it is", encoding);
         return false;
     }
-    if (api->registry)
-        return true;
-    if (api->draining)
-        problem_set(refusal, PROBLEM_DRAINING, "the server stops before it was ready");
-    else
-        problem_set(refusal, PROBLEM_LOADING, "the self-test has not passed yet");
-    refusal->retry_after_ms = LOADING_RETRY_MS;
-    return false;
+    return api_job_models(api, refusal);
 }
 
 /* The pipeline counts the images that it took and their stages between the two ends. */

@@ -20,6 +20,9 @@ struct request;
 bool api_job_header(const struct api *api, const struct http_exchange *exchange, int *expected_ms,
                     struct problem *refusal);
 
+/* Models are loaded and have passed their self-test; false with the problem that says what else. */
+bool api_job_models(const struct api *api, struct problem *refusal);
+
 /* From on_completed: metrics, access log, the list of recent requests. `request` NULL: it never was
  * one, because of `refusal`; `model` NULL: none was found. */
 void api_job_completed(const struct api *api, const struct http_exchange *exchange,

@@ -13,6 +13,7 @@
 #include "server/api_admin.h"
 #include "server/api_classify.h"
 #include "server/api_models.h"
+#include "server/api_network.h"
 #include "server/keys.h"
 #include "server/metrics.h"
 
@@ -49,6 +50,7 @@ static const struct route routes[] = {
     {"/ping", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
     {"/metrics", READ, ANYBODY, api_admin_metrics, NULL, NULL, NULL},
     {"/models", READ, CLIENTS, api_models_list, NULL, NULL, NULL},
+    {"/network", READ, CLIENTS, api_network_show, NULL, NULL, NULL},
     {"/models/{name}", CHANGE, OPERATORS, api_models_change, NULL, api_models_gone,
      api_models_completed},
     {"/debug/requests", READ, OPERATORS, api_admin_requests, NULL, NULL, NULL},

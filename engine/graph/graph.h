@@ -24,6 +24,7 @@ struct node {
     float *weight, *bias, *mean, *var;
     size_t n_weight, n_bias;
     struct shape shape; /* of the output; set by graph_infer */
+    int stage, block;   /* where it stands, see rn_layer */
 };
 
 struct graph {
@@ -62,7 +63,6 @@ uint64_t node_parameters(const struct node *node);
 void graph_optimize(struct graph *graph);
 
 /* One row per node for `inspect`: names borrowed from the graph, `rows` is [n_nodes] (stats.c). */
-enum rn_status graph_stats(const struct graph *graph, struct rn_layer *rows, struct rn_error *err)
-    __attribute__((warn_unused_result));
+void graph_stats(const struct graph *graph, struct rn_layer *rows);
 
 #endif

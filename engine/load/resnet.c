@@ -58,6 +58,7 @@ struct builder {
     const struct spelling *spelling;
     bool stride_in_1x1;
     int stage, block; /* from 0 */
+    int part;         /* RN_STAGE_STEM, 1… in a stage, RN_STAGE_HEAD */
     int last;         /* node whose output the next layer reads */
     int channels;     /* of that output */
     struct rn_error *err;
@@ -133,6 +134,9 @@ static enum rn_status add_node(struct builder *b, const struct op *op, int other
     if (node == NODE_NONE)
         return rn_fail(b->err, RN_NO_MEMORY, "out of memory for layer %s", name);
     b->graph->nodes[node].attrs = attrs;
+    b->graph->nodes[node].stage = b->part;
+    b->graph->nodes[node].block =
+        b->part == RN_STAGE_STEM || b->part == RN_STAGE_HEAD ? -1 : b->block;
     b->last = node;
     return RN_OK;
 }
@@ -367,6 +371,7 @@ enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct 
     char name[NAME_SIZE];
     int n_convs = find(&b, expand(&b, b.spelling->conv, 2, name), "weight") ? 3 : 2, n_blocks = 0;
     for (; status == RN_OK && b.stage < MAX_STAGES; b.stage++) {
+        b.part = b.stage + 1;
         for (b.block = 0; status == RN_OK; b.block++, n_blocks++) {
             if (!find(&b, expand(&b, b.spelling->conv, 0, name), "weight"))
                 break;
@@ -376,6 +381,7 @@ enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct 
             break;
     }
     int n_stages = b.stage;
+    b.part = RN_STAGE_HEAD;
     if (status == RN_OK && n_stages < 3)
         status =
             rn_fail(err, RN_UNSUPPORTED_MODEL, "%d stages: a ResNet has three or four", n_stages);

@@ -4,11 +4,12 @@
  * SPDX-License-Identifier: MIT */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "server/cmd/offline.h"
+#include "server/network.h"
+#include "server/text.h"
 
 static const char usage[] = "inspect [--json] [MODEL]\n\n"
                             "Prints the layers of a model; without MODEL, of the embedded one.";
@@ -57,29 +58,19 @@ static void print_table(const struct rn_model_info *info, const struct rn_layer 
         printf("source: %s\n", info->source);
 }
 
-static enum cmd_exit print_json(const struct rn_model_info *info, const struct rn_layer *layers,
-                                size_t n)
+static enum cmd_exit print_json(const struct rn_model *model)
 {
-    json_t *rows = json_array();
-    for (size_t i = 0; i < n; i++) {
-        const struct rn_layer *l = &layers[i];
-        (void)json_array_append_new(
-            rows, json_pack("{s:s, s:s, s:i, s:i, s:[i,i,i,i], s:I, s:I, s:i}", "name", l->name,
-                            "op", l->op, "kernel", l->kernel, "stride", l->stride, "output",
-                            l->output[0], l->output[1], l->output[2], l->output[3], "parameters",
-                            (json_int_t)l->parameters, "flops", (json_int_t)l->flops,
-                            "receptive_field", l->receptive_field));
-    }
-    json_t *root =
-        json_pack("{s:s, s:I, s:I, s:[i,i,i,i], s:o}", "name", info->name, "parameters",
-                  (json_int_t)info->parameters, "flops", (json_int_t)info->flops, "input", 1,
-                  info->input[0], info->input[1], info->input[2], "layers", rows);
-    bool ok = root && json_array_size(rows) == n && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
-    printf("\n");
-    json_decref(root);
-    if (!ok)
+    struct text out = {0};
+    size_t n;
+    network_write(&out, model);
+    char *json = text_take(&out, &n);
+    if (!json) {
         offline_complain("out of memory");
-    return ok ? CMD_OK : CMD_FAILED;
+        return CMD_FAILED;
+    }
+    (void)puts(json);
+    free(json);
+    return CMD_OK;
 }
 
 int cmd_inspect(int argc, char **argv, char **envp)
@@ -111,7 +102,7 @@ int cmd_inspect(int argc, char **argv, char **envp)
     size_t n;
     const struct rn_layer *layers = rn_model_layers(model, &n);
     if (json)
-        code = print_json(rn_model_info(model), layers, n);
+        code = print_json(model);
     else
         print_table(rn_model_info(model), layers, n);
     rn_model_free(model);

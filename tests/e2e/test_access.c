@@ -71,9 +71,12 @@ Test(e2e_access, keys_open_the_classifier_and_nothing_else_is_closed)
         cr_expect_eq(reply.status, 200, "%s", open[i]);
         reply_done(&reply);
     }
-    ask_get(&server, "/models", &reply);
-    reply_is_problem(&reply, 401, "unauthorized");
-    reply_done(&reply);
+    static const char *const closed[] = {"/models", "/network"};
+    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) {
+        ask_get(&server, closed[i], &reply);
+        reply_is_problem(&reply, 401, "unauthorized");
+        reply_done(&reply);
+    }
 
     folder_write_text("keys", NOTHING);
     hang_up(&server, "ok");

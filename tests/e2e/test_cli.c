@@ -107,6 +107,12 @@ Test(e2e_cli, classify_reads_standard_input_and_names_usage_and_model_errors_by_
     }
 }
 
+static bool is_text(const json_t *object, const char *key, const char *want)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text && strcmp(text, want) == 0;
+}
+
 Test(e2e_cli, inspect_prints_the_layers_and_their_totals)
 {
     struct program program;
@@ -115,6 +121,7 @@ Test(e2e_cli, inspect_prints_the_layers_and_their_totals)
     cr_assert_not_null(root, "%s", program.stdout_text);
     json_int_t parameters = 0, flops = 0;
     size_t i;
+    int n_identities = 0, n_of_stage2 = 0;
     json_t *layer;
     json_array_foreach(json_object_get(root, "layers"), i, layer)
     {
@@ -122,7 +129,11 @@ Test(e2e_cli, inspect_prints_the_layers_and_their_totals)
         flops += json_integer_value(json_object_get(layer, "flops"));
         cr_assert_eq(json_array_size(json_object_get(layer, "output")), 4);
         cr_assert(json_is_integer(json_object_get(layer, "receptive_field")));
+        n_identities += is_text(layer, "shortcut", "identity");
+        n_of_stage2 += is_text(layer, "stage", "stage2");
     }
+    cr_assert_eq(n_identities, 9, "three stages of three blocks, all shortcuts without weights");
+    cr_assert_eq(n_of_stage2, 3 * 7 + 1);
     /* He et al. 2015, table 6: ResNet-20 has 0.27 M parameters. */
     cr_assert_eq(parameters, 269722);
     cr_assert_eq(json_integer_value(json_object_get(root, "parameters")), parameters);

@@ -143,6 +143,54 @@ Test(engine, receptive_fields_of_resnet_18_and_50_are_the_known_ones)
     rn_model_free(model);
 }
 
+/* Of a net's additions, how many shortcuts are projections; all layers must be in their places. */
+static int count_projections(const struct rn_model *model, int n_stages)
+{
+    size_t n;
+    const struct rn_layer *layers = rn_model_layers(model, &n);
+    int n_projections = 0, stage = RN_STAGE_STEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct rn_layer *l = &layers[i];
+        cr_assert_geq(l->stage, stage, "%s", l->name);
+        stage = l->stage;
+        cr_assert_eq(l->block < 0, stage == RN_STAGE_STEM || stage == RN_STAGE_HEAD, "%s", l->name);
+        cr_assert_eq(l->shortcut != RN_SHORTCUT_NONE, strcmp(l->op, "add") == 0, "%s", l->name);
+        for (int k = 0; k < RN_LAYER_MAX_INPUTS; k++)
+            cr_assert_lt(l->inputs[k], (int)i, "%s", l->name);
+        n_projections += l->shortcut == RN_SHORTCUT_PROJECTION;
+        cr_assert(stage <= n_stages || stage == RN_STAGE_HEAD);
+    }
+    cr_assert_eq(stage, RN_STAGE_HEAD);
+    return n_projections;
+}
+
+Test(engine, shortcuts_are_told_apart)
+{
+    struct support_net net = {.stem = 7,
+                              .convs = 2,
+                              .depths = {2, 2, 2, 2},
+                              .planes = 16,
+                              .groups = 1,
+                              .group_width = 64,
+                              .projections = true,
+                              .classes = 10,
+                              .residual = 0.2};
+    struct rn_model *model = open_net(&net, 64);
+    cr_assert_eq(count_projections(model, 4), 3, "the first stage keeps the shape");
+    rn_model_free(model);
+    net.convs = 3;
+    model = open_net(&net, 64);
+    cr_assert_eq(count_projections(model, 4), 4, "bottlenecks widen in the first stage, too");
+    rn_model_free(model);
+    net = (struct support_net){
+        .stem = 3, .convs = 2, .depths = {2, 2, 2}, .planes = 16, .classes = 10, .residual = 0.2};
+    net.groups = 1;
+    net.group_width = 64;
+    model = open_net(&net, 32);
+    cr_assert_eq(count_projections(model, 3), 0, "option A has no weights");
+    rn_model_free(model);
+}
+
 Test(engine, a_net_of_1202_layers_needs_no_larger_arena_than_one_of_20)
 {
     struct support_net net = {.stem = 3,

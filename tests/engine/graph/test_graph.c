@@ -108,7 +108,7 @@ static int field_of_3x3(int n)
             (struct op_attrs){.out_channels = 3, .kernel = 3, .stride = 1, .pad = 1, .groups = 1};
     }
     cr_assert_eq(graph_infer(&g, (struct shape){3, 32, 32}, &err), RN_OK, "%s", err.text);
-    cr_assert_eq(graph_stats(&g, rows, &err), RN_OK);
+    graph_stats(&g, rows);
     int field = rows[g.n_nodes - 1].receptive_field;
     graph_done(&g);
     return field;
