@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage image monitor lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -152,6 +152,13 @@ faults: $(B)/resnetd $(B)/fail.so
 	$(Q)for kind in read write accept mmap thread; do \
 		tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so $$kind || exit 1; done
 	$(Q)tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so malloc $(or $(FAULT_STEP),7)
+
+## make image      what a container of it is and does, without an engine; IMAGE=--build: Dockerfile by buildah
+image: $(B)/resnetd
+	$(Q)tests/image.sh $(or $(IMAGE),$(B)/resnetd)
+## make monitor    the service of docker/compose.yaml: HAProxy, Prometheus, alerts, dashboard
+monitor: $(B)/resnetd
+	$(Q)tests/monitor.sh $(B)/resnetd
 
 ## make lint       layering, exported names, headers alone, formatting, file sizes
 lint: $(ISA_OBJ)

@@ -88,7 +88,7 @@ only_in 'jansson\.h' 'config/*' 'server/api_*' 'server/cmd/*' server/problem.c '
 only_in 'microhttpd\.h' 'server/http*'
 only_in 'gnutls/.*' server/http_tls.c
 only_in 'uv\.h' 'server/http*' 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
-    server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*'
+    server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*' 'server/cmd/orphans.*'
 only_in 'stb/.*' engine/image/decode_stb.c server/png.c
 only_in 'pthread\.h' 'engine/base/threads.*'
 

@@ -22,6 +22,7 @@
 #include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
 #include "server/cmd/models.h"
+#include "server/cmd/orphans.h"
 #include "server/cmd/pool.h"
 #include "server/cmd/watchdog.h"
 #include "server/log.h"
@@ -47,7 +48,7 @@ struct serve {
     struct http *http, *admin_http; /* the latter NULL without admin_listen */
     struct api api;
     uv_loop_t loop;
-    uv_signal_t signals[3];
+    uv_signal_t signals[3], orphans;
     int argc; /* of serve's own words, for SIGHUP to read them again */
     char **argv, **envp;
     struct credentials credentials;
@@ -280,6 +281,7 @@ static void start_loop(struct serve *s)
         (void)uv_signal_start(&s->signals[i], numbers[i] == SIGHUP ? on_hangup : on_signal,
                               numbers[i]);
     }
+    orphans_start(&s->orphans, &s->loop);
     watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms);
     (void)uv_timer_init(&s->loop, &s->drain_timer);
     s->drain_timer.data = s;

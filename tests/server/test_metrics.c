@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/e2e/support_server.h"
+
 static struct metrics *metrics;
 
 static void setup(void)
@@ -101,5 +103,38 @@ Test(metrics, every_family_has_help_and_type_once)
         types++;
     cr_assert_eq(helps, types);
     cr_assert_eq(helps, N_METRICS + 4, "and the four of the process");
+    free(text);
+}
+
+/* Every series that docker/ asks for: "\nNAME" with a brace or a space behind it. */
+Test(metrics, dashboard_and_alerts_ask_for_what_there_is)
+{
+#define USE_COUNTER(id) metrics_add(metrics, id, "", 1)
+#define USE_GAUGE(id) metrics_set(metrics, id, "", 1)
+#define USE_HISTOGRAM(id) metrics_observe(metrics, id, "", 1)
+#define METRIC(id, type, name, help, buckets) USE_##type(METRIC_##id);
+#include "server/metrics.def"
+#undef METRIC
+    static const char *const files[] = {"docker/grafana/resnetd.json", "docker/alerts.yaml"};
+    static const char *const prefixes[] = {"resnetd_", "process_"};
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_0123456789";
+    size_t n_text, n_names = 0;
+    char *text = metrics_render(metrics, &n_text);
+    for (size_t f = 0; f < 2; f++) {
+        size_t n;
+        char *file = read_file(files[f], &n);
+        for (size_t p = 0; p < 2; p++)
+            for (const char *at = file; (at = strstr(at, prefixes[p])); n_names++) {
+                char line[128];
+                const int length = (int)strspn(at, letters);
+                (void)snprintf(line, sizeof line, "\n%.*s", length, at);
+                const char *found = strstr(text, line);
+                cr_expect(found && strchr("{ ", found[length + 1]), "%s asks for %s", files[f],
+                          line + 1);
+                at += length;
+            }
+        free(file);
+    }
+    cr_assert_gt(n_names, 50);
     free(text);
 }
