@@ -259,6 +259,7 @@ $(B)/engine/kernel/%.o: EXTRA = $(KERNEL_FLAGS) $(call isa_flags,$(patsubst isa_
 $(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -fwrapv -fno-sanitize=shift -Wno-all -Wno-extra -Wno-shadow \
 	-Wno-conversion -Wno-sign-conversion -Wno-double-promotion -Wno-unused-function -Wno-undef
 $(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
+$(B)/server/web.o: $(wildcard server/web/*)
 $(B)/server/cmd/serve.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d $(B)/tests/load/*.d)

@@ -16,6 +16,7 @@
 #include "server/api_network.h"
 #include "server/keys.h"
 #include "server/metrics.h"
+#include "server/web.h"
 
 #define LONG_BODY_BYTES 65536 /* what is shorter is read even when it is refused */
 
@@ -43,7 +44,8 @@ struct route {
 static const struct route routes[] = {
     {"/classify", UPLOAD, CLIENTS, api_classify_request, api_classify_header, api_classify_gone,
      api_classify_completed},
-    {"/", READ, ANYBODY, api_admin_index, NULL, NULL, NULL},
+    {"/", READ, ANYBODY, web_index, NULL, NULL, NULL},
+    {"/web/{file}", READ, ANYBODY, web_file, NULL, NULL, NULL},
     {"/livez", READ, ANYBODY, api_admin_livez, NULL, NULL, NULL},
     {"/readyz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
     {"/healthz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},

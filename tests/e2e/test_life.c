@@ -105,6 +105,52 @@ Test(e2e_life, health_metrics_models_and_the_index_answer)
     reply_done(&reply);
     ask(&server, &(struct ask){.method = "GET", .path = "/"}, &reply);
     cr_assert_eq(reply.status, 200);
+    cr_assert_str_eq(json_string_value(json_object_get(reply.json, "name")), "resnetd");
+    reply_done(&reply);
+    server_stop(&server);
+}
+
+/* The whole of an attribute's value after `name="` in a page, into out. */
+static void attribute(const char *from, char *out, size_t size)
+{
+    const size_t n = strcspn(from, "\"");
+    cr_assert_lt(n, size);
+    memcpy(out, from, n);
+    out[n] = '\0';
+}
+
+Test(e2e_life, browsers_get_the_page_and_everything_that_it_names)
+{
+    struct server server;
+    struct reply reply, part, again;
+    server_start(&server, "");
+    ask(&server,
+        &(struct ask){.method = "GET",
+                      .path = "/",
+                      .headers = {"Accept: text/html,application/xhtml+xml,*/*;q=0.8"}},
+        &reply);
+    cr_assert_eq(reply.status, 200);
+    cr_assert_str_eq(reply_header(&reply, "Content-Type"), "text/html; charset=utf-8");
+    const char *policy = reply_header(&reply, "Content-Security-Policy");
+    cr_assert(strstr(policy, "default-src 'none'") && !strstr(policy, "unsafe"));
+    int n_parts = 0;
+    for (const char *at = reply.body; (at = strstr(at, "=\"web/")); at++, n_parts++) {
+        char path[64] = "/", match[64];
+        attribute(at + 2, path + 1, sizeof path - 1);
+        ask_get(&server, path, &part);
+        cr_assert_eq(part.status, 200, "%s", path);
+        cr_assert_gt(part.n, 0);
+        (void)snprintf(match, sizeof match, "If-None-Match: %s", reply_header(&part, "ETag"));
+        ask(&server, &(struct ask){.method = "GET", .path = path, .headers = {match}}, &again);
+        cr_assert_eq(again.status, 304, "%s", path);
+        cr_assert_eq(again.n, 0);
+        reply_done(&again);
+        reply_done(&part);
+    }
+    cr_assert_geq(n_parts, 3);
+    reply_done(&reply);
+    ask_get(&server, "/web/nothing.js", &reply);
+    reply_is_problem(&reply, 404, "not-found");
     reply_done(&reply);
     server_stop(&server);
 }
