@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage image monitor lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -100,6 +100,10 @@ test: test-deps
 run-tests: $(B)/run_tests $(B)/resnetd
 	$(Q)RESNETD_BINARY=$(B)/resnetd $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
 
+## make test-web   the page in a real browser; installs chromium, and two npm packages into build/web
+test-web: $(B)/resnetd
+	$(Q)tests/deps.sh web
+	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-reporter=spec tests/web/
 ## make race       threads under ThreadSanitizer: the engine, and the real server under load
 race:
 	$(Q)$(MAKE) --no-print-directory SAN=thread run-race

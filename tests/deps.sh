@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that are missing for building (build), for the tests as well (test),
-# for lint and load runs as well (ci).
-#   tests/deps.sh build|test|ci
+# for lint and load runs as well (ci); or for the tests of the page (web): chromium, and from the npm
+# registry what tests/web/package-lock.json names, into build/web.
+#   tests/deps.sh build|test|ci|web
 # Says one line; changes nothing when all are there. apt-get runs as root or through sudo.
 # SPDX-License-Identifier: MIT
 set -eu
@@ -16,11 +17,26 @@ case "${1:-}" in
 build) wanted=$build ;;
 test) wanted="$build $tests" ;;
 ci) wanted="$build $tests $tools" ;;
+web)
+    wanted="$build curl chromium fonts-dejavu-core"
+    command -v node >/dev/null || wanted="$wanted nodejs"
+    command -v npm >/dev/null || wanted="$wanted npm"
+    ;;
 *)
-    echo "usage: $0 build|test|ci" >&2
+    echo "usage: $0 build|test|ci|web" >&2
     exit 2
     ;;
 esac
+
+npm_packages() {
+    cmp -s tests/web/package-lock.json build/web/package-lock.json && return
+    mkdir -p build/web
+    cp tests/web/package.json tests/web/package-lock.json build/web/
+    npm ci --prefix build/web --ignore-scripts --no-fund --no-audit || {
+        rm build/web/package-lock.json
+        return 1
+    }
+}
 
 missing=
 for package in $wanted; do
@@ -31,6 +47,7 @@ for package in $wanted; do
 done
 if [ -z "$missing" ]; then
     echo "packages: all there"
+    [ "$1" != web ] || npm_packages
     exit 0
 fi
 
@@ -58,3 +75,4 @@ if ! { $as_root apt-get update &&
     echo "apt-get failed; install by hand:$missing" >&2
     exit 1
 fi
+[ "$1" != web ] || npm_packages

@@ -384,7 +384,7 @@ static void announce(const struct serve *s)
     if (local)
         (void)snprintf(socket, sizeof socket, "--unix-socket %s ", address + 5);
     (void)fprintf(stderr,
-                  "\nresnetd %s is serving on %s. Try:\n"
+                  "\nresnetd %s is serving on %s. Open that in a browser, or try:\n"
                   "  curl %s-T photo.jpg %s/classify\n"
                   "  curl %s-F image=@photo.jpg '%s/classify?top_k=3'\n\n",
                   RESNETD_VERSION, address, socket, where, socket, where);

@@ -12,6 +12,7 @@ const views = { classify: null, live };
 
 /* ---- views: the tabs pattern of the ARIA practices ------------------------------------------------ */
 
+let opened = "classify";
 const tabs = Object.keys(views).map((name) => byId(`tab-${name}`));
 
 function open(name, { focus = false } = {}) {
@@ -23,10 +24,15 @@ function open(name, { focus = false } = {}) {
         if (mine && focus) tab.focus();
     }
     for (const [other, view] of Object.entries(views)) view?.setOpen(other === name);
-    if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+    opened = name;
+    if (named() !== name) history.replaceState(null, "", `#/${name}`);
 }
 
-const named = () => (location.hash.slice(1) in views ? location.hash.slice(1) : "classify");
+/* The view in the address: "#/live". Not the id of an element, to which a browser would jump. */
+function named() {
+    const name = location.hash.slice(2);
+    return name in views ? name : "classify";
+}
 
 function startViews() {
     for (const [i, tab] of tabs.entries()) {
@@ -47,7 +53,7 @@ function startViews() {
 function take(files) {
     const list = [...files];
     if (list.length === 0) return;
-    if (named() === "live") open("classify");
+    if (opened === "live") open("classify");
     classify.add(list);
 }
 
