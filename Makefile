@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -104,6 +104,9 @@ run-tests: $(B)/run_tests $(B)/resnetd
 test-web: $(B)/resnetd
 	$(Q)tests/deps.sh web
 	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-reporter=spec tests/web/
+## make protocol   v2 by the specification (OIP_SPEC=its OpenAPI file) and Triton's client (TRITON_CLIENT=folder)
+protocol: $(B)/resnetd
+	$(Q)tests/protocol.py $(B)/resnetd
 ## make race       threads under ThreadSanitizer: the engine, and the real server under load
 race:
 	$(Q)$(MAKE) --no-print-directory SAN=thread run-race

@@ -189,8 +189,8 @@ static bool find_base64(const char *where, const char **text, size_t *n, struct 
     return true;
 }
 
-static bool read_image(const json_t *value, struct request_image *image, const char *where,
-                       struct problem *problem)
+bool api_body_image(const struct json_t *value, struct request_image *image, const char *where,
+                    struct problem *problem)
 {
     if (!json_is_string(value)) {
         problem_set(problem, PROBLEM_BAD_JSON, "%s is no text with an image in base64", where);
@@ -235,8 +235,8 @@ static bool read_images(struct api_body *body, struct request *request, const ch
         else
             (void)snprintf(where, sizeof where, "%s", key);
         set_name(body, request, i, where);
-        if (!read_image(list ? json_array_get(value, i) : value, &request->images[i], where,
-                        problem))
+        if (!api_body_image(list ? json_array_get(value, i) : value, &request->images[i], where,
+                            problem))
             return false;
     }
     return true;

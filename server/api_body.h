@@ -15,6 +15,7 @@
 
 struct problem;
 struct request;
+struct request_image;
 
 enum api_form { API_FORM_RAW, API_FORM_MULTIPART, API_FORM_JSON };
 
@@ -35,6 +36,12 @@ struct api_body {
     enum api_shape shape;     /* out */
     char *names;              /* out, owned: what the images' names point into */
 };
+
+struct json_t;
+
+/* The file in base64 or in a data: URI, owned by the image; `where` names the place in errors. */
+bool api_body_image(const struct json_t *value, struct request_image *image, const char *where,
+                    struct problem *problem);
 
 /* Which form it is, by Content-Type and the first bytes; reads nothing more. */
 enum api_form api_body_form(const char *content_type, const uint8_t *bytes, size_t n);

@@ -106,9 +106,22 @@ static bool make_tensor(struct request_image *image, const struct rn_model_info 
     return true;
 }
 
+/* What came as a tensor wants only room for its scores. */
+static bool take_tensor(struct request_image *image, const struct rn_model_info *model)
+{
+    image->decode_start_ns = image->decode_end_ns = uv_hrtime();
+    image->logits = calloc((size_t)model->classes, sizeof *image->logits);
+    if (!image->logits)
+        return out_of_memory(image);
+    image->preprocess_end_ns = uv_hrtime();
+    return true;
+}
+
 bool decode_image(struct request_image *image, const struct decode_means *means)
 {
     const struct rn_model_info *model = image->request->model->info;
+    if (image->is_tensor)
+        return take_tensor(image, model);
     const struct pixels_order order = {.limits = means->limits,
                                        .recipe = model->recipe,
                                        .bounds = means->bounds,

@@ -66,6 +66,7 @@ static void finish_request(struct pipeline *pipeline, struct request *request)
         if (reuse_share(request, follower))
             follower->images->state = REQUEST_FINISHED;
     pipeline->n_requests--;
+    stats_request(&request->model->stats, request, uv_hrtime());
     request->done(request);
     for (struct request *follower = followers; follower; follower = next) {
         next = follower->next_follower;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "engine/engine.h"
+#include "server/stats.h"
 
 struct batcher;
 struct registry;
@@ -23,6 +24,7 @@ struct registry_model {
     const struct rn_model_info *info;
     struct batcher *batcher;
     float *logits; /* [max_batch][classes], of the batch that runs */
+    struct stats stats;
     int refs;
     struct registry_model *next_busy;       /* the pipeline's list of models with work */
     struct registry_model *next_unmeasured; /* the runner's, of those to measure */

@@ -43,6 +43,7 @@ struct request_image {
     struct rn_image_info info; /* valid once has_info */
     bool has_info;
     float *tensor;          /* [3][h][w] */
+    bool is_tensor;         /* came as that: there is no file */
     uint8_t *rgb;           /* [h][w][3] that the network saw, kept when request->keep_rgb */
     float *logits;          /* [classes] */
     int batch_size;         /* of the batch it ran in */

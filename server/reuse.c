@@ -46,7 +46,8 @@ void reuse_free(struct reuse *reuse)
 /* The one image of a request that may share; NULL for others. */
 static struct request_image *image_of(const struct request *request)
 {
-    return request->n_images == 1 && !request->keep_rgb ? request->images : NULL;
+    const bool may_share = request->n_images == 1 && !request->keep_rgb;
+    return may_share && !request->images->is_tensor ? request->images : NULL;
 }
 
 /* FNV-1a over the length and bytes from all over the file. */

@@ -14,6 +14,8 @@
 #include "server/api_classify.h"
 #include "server/api_models.h"
 #include "server/api_network.h"
+#include "server/api_v2.h"
+#include "server/api_v2_infer.h"
 #include "server/keys.h"
 #include "server/metrics.h"
 #include "server/web.h"
@@ -39,6 +41,7 @@ struct route {
 
 #define UPLOAD {"POST", "PUT"}, "POST, PUT, OPTIONS"
 #define READ {"GET", "HEAD"}, "GET, HEAD, OPTIONS"
+#define V2_MODEL "/v2/models/{name}[/versions/{version}]"
 #define CHANGE {"PUT", "DELETE"}, "PUT, DELETE, OPTIONS"
 
 static const struct route routes[] = {
@@ -58,6 +61,22 @@ static const struct route routes[] = {
     {"/debug/requests", READ, OPERATORS, api_admin_requests, NULL, NULL, NULL},
     {"/problems", READ, ANYBODY, api_admin_problems, NULL, NULL, NULL},
     {"/problems/{slug}", READ, ANYBODY, api_admin_problem, NULL, NULL, NULL},
+    {"/v2[/]", READ, ANYBODY, api_v2_server, NULL, NULL, NULL},
+    {"/v2/health/live", READ, ANYBODY, api_v2_live, NULL, NULL, NULL},
+    {"/v2/health/ready", READ, ANYBODY, api_v2_ready, NULL, NULL, NULL},
+    {"/v2/models/stats", READ, CLIENTS, api_v2_stats, NULL, NULL, NULL},
+    {V2_MODEL, READ, CLIENTS, api_v2_model, NULL, NULL, NULL},
+    {V2_MODEL "/ready", READ, ANYBODY, api_v2_model_ready, NULL, NULL, NULL},
+    {V2_MODEL "/config", READ, CLIENTS, api_v2_model_config, NULL, NULL, NULL},
+    {V2_MODEL "/stats", READ, CLIENTS, api_v2_model_stats, NULL, NULL, NULL},
+    {V2_MODEL "/infer",
+     {"POST", "POST"},
+     "POST, OPTIONS",
+     CLIENTS,
+     api_v2_infer_request,
+     api_v2_infer_header,
+     api_v2_infer_gone,
+     api_v2_infer_completed},
 };
 
 static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH"};
@@ -176,7 +195,8 @@ static void allow_origin(const struct api *api, struct http_exchange *exchange)
         return;
     http_reply_header(exchange, "Access-Control-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Access-Control-Expose-Headers",
-                      "X-Request-Id, Server-Timing, Retry-After");
+                      "X-Request-Id, Server-Timing, Retry-After, "
+                      "Inference-Header-Content-Length");
     http_reply_header(exchange, "Timing-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Vary", "Origin");
 }
@@ -188,7 +208,8 @@ static void reply_options(const struct api *api, struct http_exchange *exchange,
     if (api->cors_origin[0] && route->access != OPERATORS) {
         http_reply_header(exchange, "Access-Control-Allow-Methods", route->allow);
         http_reply_header(exchange, "Access-Control-Allow-Headers",
-                          "Authorization, Content-Type, X-Request-Id, traceparent");
+                          "Authorization, Content-Type, Inference-Header-Content-Length, "
+                          "X-Request-Id, traceparent");
         http_reply_header(exchange, "Access-Control-Max-Age", "86400");
     }
     http_reply(exchange, 204, NULL, NULL, 0);
@@ -216,20 +237,20 @@ static void refuse(struct http_exchange *exchange, const struct route *route,
     switch (type) {
     case PROBLEM_UNAUTHORIZED:
         http_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"resnetd\"");
-        problem_set(&problem, type, "%s wants Authorization: Bearer and an API key",
-                    route->pattern);
+        problem_set(&problem, type, "%.128s wants Authorization: Bearer and an API key",
+                    exchange->path);
         break;
     case PROBLEM_FORBIDDEN:
         problem_set(&problem, type,
                     route->access == OPERATORS
-                        ? "%s is for requests from this machine itself, the admin listener, or "
+                        ? "%.128s is for requests from this machine itself, the admin listener, or "
                           "with the admin token"
-                        : "%s does not take this API key",
-                    route->pattern);
+                        : "%.128s does not take this API key",
+                    exchange->path);
         break;
     case PROBLEM_METHOD_NOT_ALLOWED:
         http_reply_header(exchange, "Allow", route->allow);
-        problem_set(&problem, type, "%s does not take %.16s but %s", route->pattern,
+        problem_set(&problem, type, "%.128s does not take %.16s but %s", exchange->path,
                     exchange->method, route->allow);
         break;
     default:
@@ -305,9 +326,19 @@ static void on_completed(void *context, struct http_exchange *exchange)
         accesslog_write(api->accesslog, exchange, NULL, 0, 0);
 }
 
+static char *write_problem(void *context, const struct http_exchange *exchange,
+                           const struct problem *problem, const char **type, size_t *n)
+{
+    (void)context;
+    const bool v2 = api_v2_owns(exchange->path);
+    *type = v2 ? "application/json" : "application/problem+json";
+    return v2 ? api_v2_error(problem, n) : problem_json(problem, exchange->id, n);
+}
+
 const struct http_handlers routes_handlers = {
     .on_header = on_header,
     .on_request = on_request,
     .on_gone = on_gone,
     .on_completed = on_completed,
+    .write_problem = write_problem,
 };

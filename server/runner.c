@@ -62,6 +62,7 @@ static void show_batch(struct runner *runner)
 static void give_logits(struct runner *runner)
 {
     const struct runner_batch *batch = &runner->batch;
+    stats_batch(&batch->model->stats, batch->images, batch->n, batch->start_ns, batch->end_ns);
     const size_t classes = (size_t)batch->model->info->classes;
     for (int i = 0; i < batch->n; i++) {
         struct request_image *image = batch->images[i];

@@ -35,7 +35,7 @@ static bool reserve(struct text *text, size_t n)
     return !text->failed;
 }
 
-static void add_bytes(struct text *text, const char *bytes, size_t n)
+void text_bytes(struct text *text, const char *bytes, size_t n)
 {
     if (!reserve(text, n))
         return;
@@ -46,7 +46,7 @@ static void add_bytes(struct text *text, const char *bytes, size_t n)
 
 void text_add(struct text *text, const char *s)
 {
-    add_bytes(text, s, strlen(s));
+    text_bytes(text, s, strlen(s));
 }
 
 void text_format(struct text *text, const char *format, ...)
@@ -111,7 +111,7 @@ void text_json(struct text *text, const char *s)
         } else if (*p < 0x20 || *p == 0x7F) {
             text_format(text, "\\u%04x", *p);
         } else {
-            add_bytes(text, (const char *)p, n);
+            text_bytes(text, (const char *)p, n);
         }
         p += n;
     }

@@ -19,6 +19,8 @@ struct text {
 };
 
 void text_add(struct text *text, const char *s);
+/* Any bytes, also NUL. */
+void text_bytes(struct text *text, const char *bytes, size_t n);
 __attribute__((format(printf, 2, 3))) void text_format(struct text *text, const char *format, ...);
 
 /* A quoted JSON string. Bytes that are no UTF-8 become U+FFFD; NULL becomes null. */

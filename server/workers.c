@@ -71,12 +71,14 @@ static void parse_done(uv_work_t *work, int status)
 static void learn(struct workers *workers, const struct request_image *image)
 {
     const double ns = (double)(image->preprocess_end_ns - image->decode_start_ns);
-    const double pixel_ns = ns / ((double)image->info.width * image->info.height);
     metrics_add(workers->metrics, METRIC_DECODE_BUSY, "", ns / 1e9);
     metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"decode\"",
                          image->decode_start_ns, image->decode_end_ns);
     metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"preprocess\"",
                          image->decode_end_ns, image->preprocess_end_ns);
+    if (image->is_tensor)
+        return;
+    const double pixel_ns = ns / ((double)image->info.width * image->info.height);
     if (workers->fastest_pixel_ns <= 0 || pixel_ns < workers->fastest_pixel_ns)
         workers->fastest_pixel_ns = pixel_ns;
 }

@@ -26,7 +26,7 @@ place() {
     server/accesslog.* | server/recent.*) echo 65 records_of_requests ;;
     server/http* | server/pipeline* | server/registry.*) echo 60 core ;;
     server/workers.* | server/runner.* | server/reuse.* | server/decode.* | server/sandbox* | server/pixels.*) echo 60 core ;;
-    server/request.* | server/batcher.*) echo 50 request ;;
+    server/request.* | server/batcher.* | server/stats.*) echo 50 request ;;
     server/problem* | server/metrics.* | server/log.* | server/notify.*) echo 40 records ;;
     server/*) echo 30 tools ;;
     config/*) echo 20 config ;;

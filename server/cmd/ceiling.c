@@ -38,6 +38,8 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
         largest_image = bytes > largest_image ? bytes : largest_image;
     }
     ceiling.images = ((size_t)config->queue_limit + (size_t)config->max_batch) * largest_image;
+    /* tensors are made before their number is admitted */
+    ceiling.images += (size_t)n_decoders * (size_t)config->max_images * largest_image;
     return ceiling;
 }
 

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 out=$1
-mkdir -p "$out"/{exif,guard,multipart,body,config}
+mkdir -p "$out"/{exif,guard,multipart,body,config,v2}
 
 # TIFF headers of both byte orders, a directory with orientation 6
 printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0' >"$out/exif/little"
@@ -30,6 +30,17 @@ json() { printf '\0%s' "$2" >"$out/body/$1"; }
 json image '{"image":"/9j/4AA=","top_k":3,"timeout_ms":100}'
 json images '{"images":[{"name":"a","image":"data:image/png;base64,iVBORw0K"},{"image":""}]}'
 json inputs '{"inputs":"/9j/4AA=","parameters":{"top_k":2,"function_to_apply":"softmax"}}'
+
+# the JSON's length in eights (\377: no header), JSON, binary tensors
+v2='{"inputs":[{"name":"input","shape":'
+data='0,1,2,3,4,5,6,7,8,9,10,11'
+printf '\377%s[1,3,2,2],"datatype":"FP32","data":[%s]}]}' "$v2" "$data" >"$out/v2/fp32"
+printf '\377%s[1,2,2,3],"datatype":"UINT8","data":[%s]}],"id":"1"}' "$v2" "$data" >"$out/v2/uint8"
+printf '\377%s[1],"datatype":"BYTES","data":["/9j/4AA="]}],"outputs":[{"name":"probabilities","parameters":{"classification":2}}]}' \
+    "$v2" >"$out/v2/base64"
+printf '\017%-120s\003\0\0\0abc' "$v2"'[1],"datatype":"BYTES","parameters":{"binary_data_size":7}}]}' >"$out/v2/bytes"
+printf '\020%-128s%012d' "$v2"'[1,3,2,2],"datatype":"UINT8","parameters":{"binary_data_size":12}}]}' 0 >"$out/v2/binary"
+printf '\0%048d' 0 >"$out/v2/raw"
 
 printf '{"listen":"127.0.0.1:0","max_batch":8,"max_body_bytes":"3M","model":["a=b.safetensors"]}' \
     >"$out/config/some"
