@@ -1,7 +1,8 @@
 /* Reads forms and JSON into a request's images and parameters.
  *
  * Runs on a worker. Two passes over a form: count and check, then fill in. JSON is parsed by
- * jansson with duplicate keys refused; its size is bounded by the body's limit.
+ * jansson with duplicate keys refused; its size is bounded by the body's limit, and how many values
+ * it has before any of them is made.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/api_body.h"
@@ -14,10 +15,12 @@
 #include <jansson.h>
 
 #include "server/base64.h"
+#include "server/json_scan.h"
 #include "server/multipart.h"
 #include "server/request.h"
 
-#define NAME_SIZE 256 /* of a name, with its NUL: as long as a form's */
+#define OTHER_VALUES 256 /* of JSON, besides the images */
+#define NAME_SIZE 256    /* of a name, with its NUL: as long as a form's */
 
 enum api_form api_body_form(const char *content_type, const uint8_t *bytes, size_t n)
 {
@@ -305,6 +308,11 @@ static bool read_object(struct api_body *body, struct request *request, json_t *
 static bool read_json(struct api_body *body, struct request *request, struct problem *problem)
 {
     json_error_t error;
+    const size_t most = (size_t)body->max_images + OTHER_VALUES;
+    if (json_scan_values(body->bytes, body->n_bytes) > most) {
+        problem_set(problem, PROBLEM_BAD_JSON, "the JSON has more than %zu values", most);
+        return false;
+    }
     json_t *root =
         json_loadb((const char *)body->bytes, body->n_bytes, JSON_REJECT_DUPLICATES, &error);
     bool ok = false;

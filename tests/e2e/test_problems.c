@@ -76,6 +76,33 @@ Test(e2e_problems, each_wrong_request_has_its_type)
     server_stop(&server);
 }
 
+/* Ten megabytes of numbers would take two hundred as a parser's objects. */
+Test(e2e_problems, json_of_very_many_values_costs_no_more_memory_than_its_text)
+{
+    struct server server;
+    struct reply reply;
+    const size_t n = 9 << 20;
+    char *json = malloc(n);
+    cr_assert_not_null(json);
+    memcpy(json, "{\"image\":[", 10);
+    for (size_t i = 10; i < n; i += 2)
+        memcpy(json + i, "0,", 2);
+    server_start(&server, "");
+    const double before = server_metric(&server, "process_resident_memory_bytes");
+    ask(&server,
+        &(struct ask){.path = "/classify",
+                      .headers = {"Content-Type: application/json"},
+                      .body = json,
+                      .n = n},
+        &reply);
+    reply_is_problem(&reply, 400, "bad-json");
+    reply_done(&reply);
+    const double after = server_metric(&server, "process_resident_memory_bytes");
+    cr_expect_lt(after - before, 60e6, "%.0f bytes more", after - before);
+    free(json);
+    server_stop(&server);
+}
+
 Test(e2e_problems, what_a_file_was_is_named)
 {
     static const char webp[] = "RIFF\x24\x00\x00\x00WEBPVP8 ";
