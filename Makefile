@@ -74,7 +74,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
 	bench format install clean libs
 all: $(B)/resnetd
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -98,12 +98,16 @@ test-deps:
 test: test-deps
 	$(Q)$(MAKE) --no-print-directory run-tests
 run-tests: $(B)/run_tests $(B)/resnetd
-	$(Q)RESNETD_BINARY=$(B)/resnetd $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
+	$(Q)rm -f $(B)/exchanges.jsonl
+	$(Q)RESNETD_BINARY=$(B)/resnetd RESNETD_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
 
 ## make test-web   the page in a real browser; installs chromium, and two npm packages into build/web
 test-web: $(B)/resnetd
 	$(Q)tests/deps.sh web
 	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-reporter=spec tests/web/
+## make openapi    server/openapi.json linted, and held against every answer that the last run-tests saw
+openapi:
+	$(Q)tests/openapi.sh $(B)/exchanges.jsonl
 ## make protocol   v2 by the specification (OIP_SPEC=its OpenAPI file) and Triton's client (TRITON_CLIENT=folder)
 protocol: $(B)/resnetd
 	$(Q)tests/protocol.py $(B)/resnetd
@@ -266,6 +270,7 @@ $(B)/engine/kernel/%.o: EXTRA = $(KERNEL_FLAGS) $(call isa_flags,$(patsubst isa_
 $(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -fwrapv -fno-sanitize=shift -Wno-all -Wno-extra -Wno-shadow \
 	-Wno-conversion -Wno-sign-conversion -Wno-double-promotion -Wno-unused-function -Wno-undef
 $(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
+$(B)/server/api_openapi.o: server/openapi.json
 $(B)/server/web.o: $(wildcard server/web/*)
 $(B)/server/cmd/serve.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
 

@@ -23,7 +23,8 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange)
     text_add(&out, "{\"name\":\"resnetd\",\"version\":\"" RESNETD_VERSION "\",\"endpoints\":["
                    "\"POST /classify\",\"GET /network\",\"GET /models\",\"PUT /models/{name}\","
                    "\"DELETE /models/{name}\",\"GET /livez\",\"GET /readyz\","
-                   "\"GET /metrics\",\"GET /debug/requests\",\"GET /problems\",\"GET /v2\","
+                   "\"GET /metrics\",\"GET /debug/requests\",\"GET /problems\",\"GET "
+                   "/openapi.json\",\"GET /v2\","
                    "\"GET /v2/models/{name}\",\"POST /v2/models/{name}/infer\"]}");
     api_reply_json(exchange, 200, &out);
 }

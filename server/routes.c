@@ -14,6 +14,7 @@
 #include "server/api_classify.h"
 #include "server/api_models.h"
 #include "server/api_network.h"
+#include "server/api_openapi.h"
 #include "server/api_v2.h"
 #include "server/api_v2_infer.h"
 #include "server/keys.h"
@@ -49,6 +50,7 @@ static const struct route routes[] = {
      api_classify_completed},
     {"/", READ, ANYBODY, web_index, NULL, NULL, NULL},
     {"/web/{file}", READ, ANYBODY, web_file, NULL, NULL, NULL},
+    {"/openapi.json", READ, ANYBODY, api_openapi, NULL, NULL, NULL},
     {"/livez", READ, ANYBODY, api_admin_livez, NULL, NULL, NULL},
     {"/readyz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},
     {"/healthz", READ, ANYBODY, api_admin_readyz, NULL, NULL, NULL},

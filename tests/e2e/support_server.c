@@ -271,12 +271,36 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
     return curl;
 }
 
+/* A line of $RESNETD_EXCHANGES, for tests/openapi.py; one write, since many processes append. */
+static void record(CURL *curl, const struct reply *reply)
+{
+    const char *file = getenv("RESNETD_EXCHANGES");
+    char *method = NULL, *url = NULL;
+    if (!file || reply->status == 0)
+        return;
+    (void)curl_easy_getinfo(curl, CURLINFO_EFFECTIVE_METHOD, &method);
+    (void)curl_easy_getinfo(curl, CURLINFO_EFFECTIVE_URL, &url);
+    const char *path = strchr(strstr(url, "://") + 3, '/');
+    json_t *line =
+        json_pack("{s:s,s:s,s:I,s:s,s:O?}", "method", method, "path", path, "status",
+                  (json_int_t)reply->status, "headers", reply->headers, "body", reply->json);
+    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    json_decref(line);
+    cr_assert_not_null(text, "%s %s cannot be recorded", method, path);
+    const size_t n = strlen(text);
+    text[n] = '\n';
+    const int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    cr_assert_geq(fd, 0, "%s", file);
+    cr_assert_eq(write(fd, text, n + 1), (ssize_t)n + 1, "%s", file);
+    (void)close(fd);
+    free(text);
+}
+
 void ask_finish(CURL *curl, struct reply *reply)
 {
     struct upload *upload = NULL;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply->status);
     (void)curl_easy_getinfo(curl, CURLINFO_PRIVATE, &upload);
-    curl_easy_cleanup(curl);
     curl_slist_free_all(upload->headers);
     free(upload);
     const char *type = reply_header(reply, "Content-Type");
@@ -285,6 +309,8 @@ void ask_finish(CURL *curl, struct reply *reply)
         reply->json = json_loadb(reply->body, reply->n, JSON_REJECT_DUPLICATES, &err);
         cr_assert_not_null(reply->json, "%s: %s", err.text, reply->body);
     }
+    record(curl, reply);
+    curl_easy_cleanup(curl);
 }
 
 void ask(const struct server *server, const struct ask *ask, struct reply *reply)

@@ -127,6 +127,16 @@ Test(e2e_v2, tells_health_and_metadata)
     cr_assert_str_eq(text_at(reply.json, "name"), "resnetd");
     cr_assert_eq(json_array_size(at(reply.json, "extensions")), 5);
     reply_done(&reply);
+    static const char *const same[][2] = {{MODEL, MODEL "/versions/1"},
+                                          {MODEL "/config", MODEL "/versions/1/config"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct reply versioned;
+        ask_get(&server, same[i][0], &reply);
+        ask_get(&server, same[i][1], &versioned);
+        cr_assert_str_eq(reply.body, versioned.body);
+        reply_done(&reply);
+        reply_done(&versioned);
+    }
     ask_get(&server, MODEL, &reply);
     cr_assert_str_eq(text_at(reply.json, "platform"), "resnetd_native");
     const json_t *input = json_array_get(at(reply.json, "inputs"), 0);
@@ -140,6 +150,24 @@ Test(e2e_v2, tells_health_and_metadata)
         json_integer_value(at(at(reply.json, "dynamic_batching"), "max_queue_delay_microseconds")),
         2000);
     reply_done(&reply);
+    server_stop(&server);
+}
+
+Test(e2e_v2, the_api_is_described_by_the_file_of_this_version)
+{
+    struct server server;
+    struct reply reply;
+    size_t n;
+    server_start(&server, "");
+    char *file = read_file("server/openapi.json", &n);
+    ask_get(&server, "/openapi.json", &reply);
+    cr_assert_eq(reply.status, 200);
+    cr_assert_str_eq(reply_header(&reply, "Content-Type"), "application/json");
+    cr_assert_eq(reply.n, n);
+    cr_assert_eq(memcmp(reply.body, file, n), 0);
+    cr_assert_str_eq(text_at(at(reply.json, "info"), "version"), RESNETD_VERSION);
+    reply_done(&reply);
+    free(file);
     server_stop(&server);
 }
 
