@@ -49,6 +49,7 @@ isa_flags = $(shell sed -n 's/^ISA.[a-z0-9]*, *$(1),[^,]*, *\(.*\).$$/\1/p' engi
 ENGINE_SRC += $(ISAS:%=engine/kernel/isa_%.c)
 
 OBJ      := $(ENGINE_SRC:%.c=$(B)/%.o) $(SERVER_SRC:%.c=$(B)/%.o)
+PULL_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard server/pull/*.c))
 LIB_OBJ  := $(filter-out $(B)/server/main.o,$(OBJ))
 TEST_OBJ := $(TEST_SRC:%.c=$(B)/%.o)
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -74,9 +75,9 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi test-pull protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
 	bench format install clean libs
-all: $(B)/resnetd
+all: $(B)/resnetd $(B)/resnetd-pull
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
 
 help:
@@ -105,6 +106,9 @@ run-tests: $(B)/run_tests $(B)/resnetd
 test-web: $(B)/resnetd
 	$(Q)tests/deps.sh web
 	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-reporter=spec tests/web/
+## make test-pull  resnetd pull against a hub on this machine that breaks off, redirects and lies
+test-pull: $(B)/resnetd $(B)/resnetd-pull
+	$(Q)tests/pull.py $(B)/resnetd
 ## make openapi    server/openapi.json linted, and held against every answer that the last run-tests saw
 openapi:
 	$(Q)tests/openapi.sh $(B)/exchanges.jsonl
@@ -202,8 +206,9 @@ bench: $(B)/resnetd
 format:
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
 ## make install    binary, unit and documents under DESTDIR/PREFIX (/usr/local)
-install: $(B)/resnetd
+install: $(B)/resnetd $(B)/resnetd-pull
 	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
+	install -D -m 755 $(B)/resnetd-pull $(DESTDIR)$(PREFIX)/bin/resnetd-pull
 	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/api.md config/resnetd.json \
 		$(DESTDIR)$(PREFIX)/share/doc/resnetd
@@ -221,6 +226,13 @@ clean:
 $(B)/resnetd: $(OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The libraries' objects as an archive, so that only what is needed is taken.
+$(B)/resnetd-pull: $(PULL_OBJ) $(B)/libresnetd.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS) $(shell pkg-config --libs libcurl)
+$(B)/libresnetd.a: $(LIB_OBJ)
+	$(Q)rm -f $@ && ar rcsT $@ $^
 
 # For SAN=thread, which Criterion does not go with: a plain program, and the real server.
 $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
@@ -256,7 +268,7 @@ $(B)/fuzz_%: $(LIB_OBJ) $(B)/tests/fuzz/fuzz_%.o
 libs:
 	@for tool in $(CC) pkg-config; do command -v $$tool >/dev/null || \
 		{ echo "$$tool is missing; run 'make deps'" >&2; exit 1; }; done
-	@for lib in $(PKGS) stb; do pkg-config --exists $$lib || \
+	@for lib in $(PKGS) libcurl stb; do pkg-config --exists $$lib || \
 		{ echo "the library $$lib is missing; run 'make deps'" >&2; exit 1; }; done
 
 $(B)/%.o: %.c Makefile | libs
@@ -274,4 +286,4 @@ $(B)/server/api_openapi.o: server/openapi.json
 $(B)/server/web.o: $(wildcard server/web/*)
 $(B)/server/cmd/serve.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d $(B)/tests/load/*.d)
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(PULL_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d $(B)/tests/load/*.d)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_WORD 48 /* longer words are near to nothing */
+#define SURE 2      /* edits, up to which the nearest is the one */
 
 static size_t min3(size_t a, size_t b, size_t c)
 {
@@ -37,6 +38,13 @@ static size_t distance(const char *a, const char *b)
     return last[n_b];
 }
 
+/* "model_path" begins with the word "model". */
+static bool begins_with(const char *word, const char *name)
+{
+    const size_t n = strlen(name);
+    return strncmp(word, name, n) == 0 && (word[n] == '_' || word[n] == '-');
+}
+
 const char *config_nearest(const char *word, const char *const *names, size_t n)
 {
     size_t length = strlen(word);
@@ -51,6 +59,9 @@ const char *config_nearest(const char *word, const char *const *names, size_t n)
             best = names[i];
         }
     }
+    for (size_t i = 0; i < n && least > SURE; i++)
+        if (begins_with(word, names[i]))
+            return names[i]; /* model, not model_dir */
     if (best || length < 3)
         return best;
 

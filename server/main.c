@@ -17,6 +17,7 @@ static const struct {
     {"bench", "time a model on this machine", cmd_bench},
     {"health", "ask a running server whether it is ready", cmd_health},
     {"top", "show what a running server is doing, live", cmd_top},
+    {"pull", "fetch a model from a hub", cmd_pull},
     {"decode-zygote", NULL, cmd_decode_zygote}, /* what serve starts, see sandbox.h */
 };
 

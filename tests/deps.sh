@@ -8,8 +8,8 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libuv1-dev libstb-dev
-       libjpeg62-turbo-dev nettle-dev libgnutls28-dev"
-tests="libcriterion-dev libcurl4-openssl-dev curl"
+       libjpeg62-turbo-dev nettle-dev libgnutls28-dev libcurl4-openssl-dev ca-certificates"
+tests="libcriterion-dev curl"
 tools="binutils clang-format python3-jsonschema wrk qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
        clang libclang-rt-14-dev gcovr libcap2-bin iproute2 jq haproxy prometheus dnsmasq-base"
 

@@ -21,7 +21,7 @@ mapfile -t house < <(find engine server config \( -name '*.[ch]' -o -name '*.inl
 place() {
     case $1 in
     server/main.c) echo 90 main ;;
-    server/cmd/*) echo 80 cmd ;;
+    server/cmd/* | server/pull/*) echo 80 cmd ;;
     server/routes.* | server/api_* | server/web.*) echo 70 api ;;
     server/accesslog.* | server/recent.*) echo 65 records_of_requests ;;
     server/http* | server/pipeline* | server/registry.*) echo 60 core ;;
@@ -86,6 +86,7 @@ only_in() {
 }
 only_in 'jansson\.h' 'config/*' 'server/api_*' 'server/cmd/*' server/problem.c 'engine/load/*'
 only_in 'microhttpd\.h' 'server/http*'
+only_in 'curl/.*' 'server/pull/*'
 only_in 'gnutls/.*' server/http_tls.c
 only_in 'uv\.h' 'server/http*' 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
     server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*' 'server/cmd/orphans.*'

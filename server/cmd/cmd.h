@@ -13,6 +13,7 @@ int cmd_inspect(int argc, char **argv, char **envp);
 int cmd_bench(int argc, char **argv, char **envp);
 int cmd_health(int argc, char **argv, char **envp);
 int cmd_top(int argc, char **argv, char **envp);
+int cmd_pull(int argc, char **argv, char **envp);
 int cmd_decode_zygote(int argc, char **argv, char **envp);
 
 #endif

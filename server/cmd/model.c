@@ -1,12 +1,25 @@
-/* [NAME=]PATH or the embedded model. An '=' behind a '/' belongs to the path.
+/* [NAME=]PATH, where PATH may be a word of the model directory, or the embedded model. An '='
+ * behind a '/' belongs to the path.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/cmd/model.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "config/embedded.h"
+
+/* A word without a '/' that names nothing here may name something in the model directory. */
+static const char *find(const struct config *config, const char *text, char path[PATH_MAX])
+{
+    if (strchr(text, '/') || access(text, F_OK) == 0)
+        return text;
+    const int n = snprintf(path, PATH_MAX, "%s/%s", config->model_dir, text);
+    return n > 0 && n < PATH_MAX && access(path, F_OK) == 0 ? path : text;
+}
 
 enum rn_status model_open(const struct config *config, const char *text, const char *labels,
                           int max_batch, struct rn_model **out, struct rn_error *err)
@@ -31,5 +44,6 @@ enum rn_status model_open(const struct config *config, const char *text, const c
         options.name = name;
         text += n + 1;
     }
-    return rn_model_open(text, &options, out, err);
+    char path[PATH_MAX];
+    return rn_model_open(find(config, text, path), &options, out, err);
 }

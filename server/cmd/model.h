@@ -8,8 +8,9 @@
 
 struct config;
 
-/* Opens [NAME=]PATH with the kernels that the settings name; "" is the embedded model. `labels` is
- * a file of labels instead of the model's own, "" for none. Fails like rn_model_open(). */
+/* Opens [NAME=]PATH with the kernels that the settings name; "" is the embedded model; a PATH
+ * without a '/' that is not here is looked for in the model directory. `labels` is a file of labels
+ * instead of the model's own, "" for none. Fails like rn_model_open(). */
 RN_MUST_USE enum rn_status model_open(const struct config *config, const char *text,
                                       const char *labels, int max_batch, struct rn_model **out,
                                       struct rn_error *err);
