@@ -18,6 +18,7 @@
 
 #include "engine/base/cpu.h"
 #include "engine/base/threads.h"
+#include "engine/cam.h"
 #include "engine/load/file.h"
 #include "engine/load/meta.h"
 #include "engine/load/resnet.h"
@@ -151,6 +152,8 @@ static void fill_info(struct rn_model *m, const struct rn_model_options *options
     i->architecture = m->architecture;
     i->input[0] = 3;
     i->input[1] = i->input[2] = m->meta.recipe.crop;
+    i->cam[0] = m->plan->map.h;
+    i->cam[1] = m->plan->map.w;
     i->max_batch = options->max_batch;
     i->labels = (const char *const *)m->meta.labels;
     i->ids = (const char *const *)m->meta.ids;
@@ -351,6 +354,14 @@ void rn_session_run(struct rn_session *s, const float *const *inputs, int n, flo
     cpu_denormals_restore(denormals);
     for (size_t i = 0; i < (size_t)n; i++)
         memcpy(logits + i * classes, out + i * row, classes * sizeof *logits);
+}
+
+void rn_session_cam(const struct rn_session *s, int i, int class, float *grid, float *bias)
+{
+    const struct plan *plan = s->model->plan;
+    const struct linear_row row = linear_row(&plan->steps[plan->n_steps - 1].prepared, class);
+    cam_grid(plan_map(plan, s->arena, i), plan->map, row, grid);
+    *bias = row.bias;
 }
 
 const struct rn_step *rn_session_steps(const struct rn_session *s, size_t *n)

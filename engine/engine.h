@@ -91,6 +91,12 @@ RN_MUST_USE enum rn_status rn_image_crop(const struct rn_image *image,
                                          const struct rn_recipe *recipe, uint8_t *rgb,
                                          struct rn_error *err);
 
+/* The part of an upright image of this size that rn_image_crop takes, in its own pixels. */
+struct rn_region {
+    double x, y, width, height;
+};
+struct rn_region rn_image_region(int width, int height, const struct rn_recipe *recipe);
+
 /* tensor[c][y][x] = (rgb[y][x][c] / 255 - mean[c]) / std[c]; tensor is [3][crop][crop]. */
 void rn_image_normalize(const uint8_t *rgb, const struct rn_recipe *recipe, float *tensor);
 
@@ -116,6 +122,7 @@ struct rn_model_info {
     const char *kernels;      /* the kernel table chosen: "avx2" */
     int classes;
     int input[3]; /* channels, height, width of one image */
+    int cam[2];   /* height, width of a class-activation map */
     int max_batch;
     const char *const *labels; /* [classes] */
     const char *const *ids;    /* [classes], or NULL where the file has none */
@@ -199,6 +206,11 @@ void rn_session_free(struct rn_session *session);
  * Allocates nothing and cannot fail. The logits of an image are the same bits whatever it was
  * batched with and however many threads there are. */
 void rn_session_run(struct rn_session *session, const float *const *inputs, int n, float *logits);
+
+/* The class-activation map of image i of the last run (Zhou et al. 2016): what each position of the
+ * last feature map adds to the logit of a class. grid is [info->cam[0]][info->cam[1]]; its mean +
+ * *bias is the logit, but for rounding. Allocates nothing. */
+void rn_session_cam(const struct rn_session *session, int i, int class, float *grid, float *bias);
 
 /* A step of the compiled plan and how long it took in the last run. */
 struct rn_step {

@@ -102,6 +102,25 @@ static void write_top_level(struct text *out, const struct api_answer *answer)
     write_model(out, answer->request->model->info);
 }
 
+static void write_explain(struct text *out, const struct rn_model_info *info,
+                          const struct request_image *image)
+{
+    const struct rn_region r =
+        rn_image_region(image->info.width, image->info.height, &info->recipe);
+    text_format(out, ",\"explain\":{\"method\":\"cam\",\"class\":%d,\"grid\":[", image->cam_class);
+    for (int y = 0; y < info->cam[0]; y++) {
+        text_add(out, y ? ",[" : "[");
+        for (int x = 0; x < info->cam[1]; x++) {
+            text_add(out, x ? "," : "");
+            text_significant(out, (double)image->cam[y * info->cam[1] + x], 7);
+        }
+        text_add(out, "]");
+    }
+    text_add(out, "],\"bias\":");
+    text_significant(out, (double)image->cam_bias, 7);
+    text_format(out, ",\"region\":[%.3f,%.3f,%.3f,%.3f]}", r.x, r.y, r.width, r.height);
+}
+
 static void write_outcome(struct text *out, const struct api_answer *answer,
                           const struct request_image *image, const int *top)
 {
@@ -111,6 +130,8 @@ static void write_outcome(struct text *out, const struct api_answer *answer,
     write_predictions(out, answer, image, top);
     text_format(out, ",\"batch\":{\"size\":%d},\"cache\":\"%s\"", image->batch_size,
                 request_source_name(image->request));
+    if (image->cam)
+        write_explain(out, answer->request->model->info, image);
 }
 
 /* ---- shapes --------------------------------------------------------------------------------- */

@@ -118,6 +118,14 @@ static void hash_raw(struct request *request)
     hash(request);
 }
 
+/* What the parameters want beside scores. */
+static void set_wishes(struct request *request, const struct api_params *params)
+{
+    request->keep_rgb = params->debug_input;
+    request->explain = params->explain;
+    request->explain_class = params->has_explain_class ? params->explain_class : -1;
+}
+
 /* On a worker. */
 static void parse(struct request *request)
 {
@@ -125,13 +133,16 @@ static void parse(struct request *request)
     if (!api_body_read(&c->body, request, &request->problem))
         return;
     hash(request);
-    request->keep_rgb = c->body.params.debug_input;
+    set_wishes(request, &c->body.params);
     request->deadline_ns = deadline_ns(c);
     const struct rn_model_info *info = request->model->info;
     if (c->body.params.model[0] && strcmp(c->body.params.model, info->name) != 0)
         problem_set(&request->problem, PROBLEM_UNKNOWN_MODEL, "the body names another model");
     else
         (void)api_params_check(&c->body.params, info->classes, &request->problem);
+    if (request->explain && (c->body.shape == API_SHAPE_HF || c->body.shape == API_SHAPE_HF_MANY))
+        problem_parameter(&request->problem, "explain",
+                          "explain: the answer to \"inputs\" has no room for it; send \"image\"");
 }
 
 /* Models are the loop's to find, so a body that names another one than the query comes back with
@@ -236,7 +247,7 @@ static struct request *make_request(struct classification *c)
         request->parse = raw ? hash_raw : parse;
     request->model = c->model;
     c->model = NULL;
-    request->keep_rgb = c->body.params.debug_input;
+    set_wishes(request, &c->body.params);
     request->arrived_ns = exchange->arrived_ns;
     request->received_ns = exchange->received_ns;
     request->deadline_ns = deadline_ns(c);

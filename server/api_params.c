@@ -112,19 +112,41 @@ static bool read_debug(struct api_params *params, const char *name, const char *
     return true;
 }
 
+static bool read_explain(struct api_params *params, const char *name, const char *value,
+                         struct problem *problem)
+{
+    if (strcmp(value, "cam") != 0) {
+        problem_parameter(problem, name, "explain: \"%s\" is not \"cam\"", value);
+        return false;
+    }
+    params->explain = true;
+    return true;
+}
+
+static bool read_explain_class(struct api_params *params, const char *name, const char *value,
+                               struct problem *problem)
+{
+    if (!read_int(value, &params->explain_class)) {
+        problem_parameter(problem, name, "explain_class: \"%s\" is not a whole number", value);
+        return false;
+    }
+    params->has_explain_class = true;
+    return true;
+}
+
 static const struct {
     const char *name;
     read_fn read;
 } table[] = {
     {"top_k", read_top_k}, {"threshold", read_threshold}, {"timeout_ms", read_timeout_ms},
     {"model", read_model}, {"labels", read_labels},       {"timings", read_timings},
-    {"debug", read_debug},
+    {"debug", read_debug}, {"explain", read_explain},     {"explain_class", read_explain_class},
 };
 
 bool api_params_set(struct api_params *params, const char *name, const char *value,
                     struct problem *problem)
 {
-    char names[128];
+    char names[160];
     size_t n = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(table[i].name, name) == 0)
@@ -140,6 +162,17 @@ bool api_params_check(const struct api_params *params, int classes, struct probl
     if (params->has_top_k && (params->top_k < 1 || params->top_k > classes)) {
         problem_parameter(problem, "top_k", "top_k: %d is not in 1…%d, the model's classes",
                           params->top_k, classes);
+        return false;
+    }
+    if (params->has_explain_class && !params->explain) {
+        problem_parameter(problem, "explain_class", "explain_class goes with explain=cam");
+        return false;
+    }
+    if (params->has_explain_class &&
+        (params->explain_class < 0 || params->explain_class >= classes)) {
+        problem_parameter(problem, "explain_class",
+                          "explain_class: %d is not in 0…%d, the model's classes",
+                          params->explain_class, classes - 1);
         return false;
     }
     return true;

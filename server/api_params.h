@@ -20,7 +20,10 @@ struct api_params {
     int timeout_ms;   /* 0: the server's */
     char model[128];  /* "": the first */
     bool labels, timings;
-    bool debug_input; /* answer the picture that the network saw */
+    bool debug_input;  /* answer the picture that the network saw */
+    bool explain;      /* add a class-activation map */
+    int explain_class; /* as given */
+    bool has_explain_class;
 };
 extern const struct api_params api_params_default;
 

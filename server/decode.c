@@ -98,7 +98,10 @@ static bool make_tensor(struct request_image *image, const struct rn_model_info 
     image->logits = calloc((size_t)model->classes, sizeof *image->logits);
     if (image->request->keep_rgb)
         image->rgb = malloc(n_values(model));
-    if (!image->tensor || !image->logits || (image->request->keep_rgb && !image->rgb))
+    if (image->request->explain)
+        image->cam = calloc((size_t)model->cam[0] * (size_t)model->cam[1], sizeof *image->cam);
+    if (!image->tensor || !image->logits || (image->request->keep_rgb && !image->rgb) ||
+        (image->request->explain && !image->cam))
         return out_of_memory(image);
     rn_image_normalize(rgb, &model->recipe, image->tensor);
     if (image->rgb)

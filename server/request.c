@@ -101,6 +101,7 @@ void request_free(struct request *request)
         free(request->images[i].tensor);
         free(request->images[i].rgb);
         free(request->images[i].logits);
+        free(request->images[i].cam);
     }
     free(request->images);
     if (request->model)

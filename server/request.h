@@ -42,10 +42,13 @@ struct request_image {
     uint8_t *owned;            /* decoded base64, else NULL */
     struct rn_image_info info; /* valid once has_info */
     bool has_info;
-    float *tensor;          /* [3][h][w] */
-    bool is_tensor;         /* came as that: there is no file */
-    uint8_t *rgb;           /* [h][w][3] that the network saw, kept when request->keep_rgb */
-    float *logits;          /* [classes] */
+    float *tensor;  /* [3][h][w] */
+    bool is_tensor; /* came as that: there is no file */
+    uint8_t *rgb;   /* [h][w][3] that the network saw, kept when request->keep_rgb */
+    float *logits;  /* [classes] */
+    float *cam;     /* class-activation map, for request->explain: [cam[0]][cam[1]] */
+    float cam_bias; /* of its class */
+    int cam_class;
     int batch_size;         /* of the batch it ran in */
     struct problem problem; /* type PROBLEM_NONE when it worked */
     uint64_t decode_start_ns, decode_end_ns, preprocess_end_ns, batch_start_ns, batch_end_ns;
@@ -56,6 +59,8 @@ struct request {
     struct request_image *images; /* [n_images]; set before submit or by parse */
     int n_images, n_finished;
     bool keep_rgb;
+    bool explain;          /* images want class-activation maps */
+    int explain_class;     /* of this class; < 0: of the best one */
     atomic_bool cancelled; /* the client left: what has not started will not */
     uint64_t arrived_ns, received_ns, deadline_ns;
     uint64_t admitted_ns, predicted_ns; /* the pipeline's: when it took it, for how long */

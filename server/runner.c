@@ -26,12 +26,30 @@ struct runner {
     struct registry_model *unmeasured;
 };
 
+/* The maps of those who asked, while the session still has them. */
+static void explain(const struct runner_batch *batch)
+{
+    const struct registry_model *model = batch->model;
+    for (int i = 0; i < batch->n; i++) {
+        struct request_image *image = batch->images[i];
+        if (!image->cam)
+            continue;
+        image->cam_class = image->request->explain_class;
+        if (image->cam_class < 0)
+            rn_top_k(model->logits + (size_t)i * (size_t)model->info->classes, model->info->classes,
+                     1, &image->cam_class);
+        rn_session_cam(model->session, i, image->cam_class, image->cam, &image->cam_bias);
+    }
+}
+
 static void run(uv_work_t *work)
 {
     struct runner *runner = work->data;
     struct runner_batch *batch = &runner->batch;
     batch->start_ns = uv_hrtime();
     rn_session_run(batch->model->session, runner->inputs, batch->n, batch->model->logits);
+    if (!batch->measurement)
+        explain(batch);
     batch->end_ns = uv_hrtime();
 }
 

@@ -1,9 +1,9 @@
 /* The engine's turn: one batch at a time on a worker, and what it teaches.
  *
- * Loop thread. While a batch runs its worker has the images' tensors and the model's session and
- * logits; everything else stays the loop's. A batch of zeros is a measurement: it belongs to
- * nobody and is run in idle moments, so that the first burst meets a server that knows what
- * batches are worth.
+ * Loop thread. While a batch runs its worker has the images' tensors and maps and the model's
+ * session and logits; everything else stays the loop's. A batch of zeros is a measurement: it
+ * belongs to nobody and is run in idle moments, so that the first burst meets a server that knows
+ * what batches are worth.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_RUNNER_H

@@ -132,6 +132,14 @@ void text_real(struct text *text, double value, int decimals)
         text_add(text, "null");
 }
 
+void text_significant(struct text *text, double value, int digits)
+{
+    if (isfinite(value))
+        text_format(text, "%.*g", digits, value);
+    else
+        text_add(text, "null");
+}
+
 char *text_take(struct text *text, size_t *n)
 {
     if (text->failed || !reserve(text, 0)) {

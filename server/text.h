@@ -29,6 +29,8 @@ void text_json(struct text *text, const char *s);
 void text_member(struct text *text, const char *key, const char *value);
 /* A JSON number with so many decimals; what is not finite becomes null. */
 void text_real(struct text *text, double value, int decimals);
+/* The same with so many significant digits. */
+void text_significant(struct text *text, double value, int digits);
 
 /* Hands over the bytes (malloc'ed, NUL-terminated, *n without the NUL) and empties the text; NULL
  * when memory ran out. */

@@ -144,16 +144,31 @@ static int crop_start(int side, int crop)
     return half + (rest & half & 1);
 }
 
+/* The axes of the resized picture, of which the crop is wanted. */
+static void crop_axes(int width, int height, const struct rn_recipe *recipe,
+                      struct resample_axis *x, struct resample_axis *y)
+{
+    const int shorter = width < height ? width : height;
+    *x = (struct resample_axis){width, resized(width, shorter, recipe->resize), 0, recipe->crop};
+    *y = (struct resample_axis){height, resized(height, shorter, recipe->resize), 0, recipe->crop};
+    x->first = crop_start(x->to, recipe->crop);
+    y->first = crop_start(y->to, recipe->crop);
+}
+
+struct rn_region rn_image_region(int width, int height, const struct rn_recipe *recipe)
+{
+    struct resample_axis x, y;
+    crop_axes(width, height, recipe, &x, &y);
+    const double x_scale = (double)x.from / x.to, y_scale = (double)y.from / y.to;
+    return (struct rn_region){x.first * x_scale, y.first * y_scale, x.n * x_scale, y.n * y_scale};
+}
+
 enum rn_status rn_image_crop(const struct rn_image *image, const struct rn_recipe *recipe,
                              uint8_t *rgb, struct rn_error *err)
 {
     assert(recipe->crop >= 1 && recipe->crop <= recipe->resize);
-    int width = image->info.width, height = image->info.height;
-    int shorter = width < height ? width : height;
-    struct resample_axis x = {width, resized(width, shorter, recipe->resize), 0, recipe->crop};
-    struct resample_axis y = {height, resized(height, shorter, recipe->resize), 0, recipe->crop};
-    x.first = crop_start(x.to, recipe->crop);
-    y.first = crop_start(y.to, recipe->crop);
+    struct resample_axis x, y;
+    crop_axes(image->info.width, image->info.height, recipe, &x, &y);
     return resample(image->rgb, &x, &y, recipe->interpolation, rgb, err);
 }
 

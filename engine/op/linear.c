@@ -4,6 +4,8 @@
  * blocked the same way, so that with one value per map it reads as [n][blocks * 16].
  *
  * SPDX-License-Identifier: MIT */
+#include "engine/op/linear.h"
+
 #include "engine/base/threads.h"
 #include "engine/op/op.h"
 
@@ -97,6 +99,16 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
                          .bias = bias};
     *out = (struct op_prepared){.data = l, .run = run, .algorithm = "gemm"};
     return RN_OK;
+}
+
+struct linear_row linear_row(const struct op_prepared *prepared, int output)
+{
+    const struct linear *l = prepared->data;
+    const size_t panel = (size_t)l->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
+    return (struct linear_row){.weights = l->weights + (size_t)(output / CHANNEL_BLOCK) * panel +
+                                          output % CHANNEL_BLOCK,
+                               .stride = CHANNEL_BLOCK,
+                               .bias = l->bias[output]};
 }
 
 const struct op op_linear = {.name = "linear", .infer = infer, .flops = flops, .prepare = prepare};

@@ -62,6 +62,17 @@ static int count_single_steps(const struct plan *plan, const struct graph *graph
     return n;
 }
 
+/* A network that ends in global average pooling and one linear layer has its last map kept. */
+static void find_map(struct plan *plan, const struct graph *graph)
+{
+    const int pool = graph->n_nodes - 2;
+    plan->map_step = PLAN_NO_MAP;
+    if (pool < 1 || graph->nodes[pool].op != &op_avgpool || graph->nodes[pool + 1].op != &op_linear)
+        return;
+    plan->map_step = graph->nodes[pool].inputs[0];
+    plan->map = graph->nodes[plan->map_step].shape;
+}
+
 /* Lifetimes of the buffers: of each node's output, then of each step's scratch. What the steps that
  * run image by image leave to the others has room for all images, and is alive from the start,
  * since those steps begin again for every image. */
@@ -75,6 +86,8 @@ static enum rn_status find_uses(const struct plan *plan, const struct graph *gra
             if (graph->nodes[i].inputs[k] != NODE_NONE)
                 uses[graph->nodes[i].inputs[k]].last = i;
     }
+    if (plan->map_step != PLAN_NO_MAP)
+        uses[plan->map_step].last = n - 1;
     for (int i = 0; i < n; i++) {
         const bool single = i < plan->n_single && uses[i].last < plan->n_single;
         if (i < plan->n_single && !single)
@@ -105,6 +118,7 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
     if (!uses)
         return RN_NO_MEMORY;
     plan->n_single = count_single_steps(plan, graph);
+    find_map(plan, graph);
     enum rn_status status = find_uses(plan, graph, uses);
     if (status == RN_OK)
         status = memory_plan(uses, 2 * n, &plan->arena_bytes);
@@ -227,6 +241,12 @@ static float *at(void *arena, struct plan_buffer buffer, int image)
     return (float *)((char *)arena + buffer.offset + (size_t)image * buffer.image);
 }
 
+const float *plan_map(const struct plan *plan, const void *arena, int image)
+{
+    assert(plan->map_step != PLAN_NO_MAP);
+    return at((void *)(uintptr_t)arena, plan->steps[plan->map_step].out, image);
+}
+
 /* A run's arguments for its steps. */
 struct run {
     const struct plan *plan;
@@ -236,24 +256,31 @@ struct run {
     uint64_t *step_ns, now_ns; /* NULL: nobody asked */
 };
 
-/* Steps [from, to) for n images, the first of which is `image`. */
-static void run_steps(struct run *run, int from, int to, int image, int n)
+/* The arguments of step i for n images, the first of which is `image`. */
+static struct op_args args_of(const struct run *run, int i, int image, int n)
 {
     const struct plan *plan = run->plan;
+    const struct plan_step *step = &plan->steps[i];
+    return (struct op_args){
+        .images = run->images + image,
+        .in = at(run->arena, step->in, image),
+        .residual = at(run->arena, step->residual, image),
+        .out = at(run->arena, step->out, image),
+        .n = n,
+        .threads = run->threads,
+        .scratch = at(run->arena, step->scratch, 0),
+        .thread_scratch = (char *)run->arena + plan->arena_bytes,
+        .thread_scratch_bytes = plan->thread_scratch_bytes,
+    };
+}
+
+/* Steps [from, to). */
+static void run_steps(struct run *run, int from, int to, int image, int n)
+{
     for (int i = from; i < to; i++) {
-        const struct plan_step *step = &plan->steps[i];
-        const struct op_args args = {
-            .images = run->images + image,
-            .in = at(run->arena, step->in, image),
-            .residual = at(run->arena, step->residual, image),
-            .out = at(run->arena, step->out, image),
-            .n = n,
-            .threads = run->threads,
-            .scratch = at(run->arena, step->scratch, 0),
-            .thread_scratch = (char *)run->arena + plan->arena_bytes,
-            .thread_scratch_bytes = plan->thread_scratch_bytes,
-        };
-        step->prepared.run(step->prepared.data, &args);
+        const struct op_prepared *prepared = &run->plan->steps[i].prepared;
+        const struct op_args args = args_of(run, i, image, n);
+        prepared->run(prepared->data, &args);
         if (run->step_ns) {
             const uint64_t end_ns = now_ns();
             run->step_ns[i] += end_ns - run->now_ns;

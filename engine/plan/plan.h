@@ -18,6 +18,7 @@ struct plan_buffer {
     size_t image;  /* bytes from one image to the next, 0 where there is room for one only */
 };
 #define PLAN_NOTHING SIZE_MAX
+#define PLAN_NO_MAP (-1)
 
 struct plan_step {
     char *name; /* of the node that it came from */
@@ -33,6 +34,8 @@ struct plan {
     struct plan_step *steps;
     int n_steps, max_batch;
     int n_single;                /* steps at the beginning that run image by image */
+    int map_step;                /* writes the map that pooling and the classifier end with, or */
+    struct shape map;            /* PLAN_NO_MAP; stays in the arena until the next run */
     size_t arena_bytes;          /* what plan_run needs, and */
     size_t thread_scratch_bytes; /* for each thread of the team; aligned to TENSOR_ALIGN */
     const float *zeros; /* read-only mapping as long as the largest feature map of an image */
@@ -60,6 +63,9 @@ size_t plan_arena_bytes(const struct plan *plan, int n_threads);
  * (blocked). When step_ns is not NULL, it gets each step's time. */
 const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
                       struct rn_threads *threads, uint64_t *step_ns);
+
+/* The last run's feature map of an image, blocked, where the plan has a map_step. */
+const float *plan_map(const struct plan *plan, const void *arena, int image);
 
 /* ---- memory.c: lifetimes -> offsets ---------------------------------------------------------- */
 

@@ -12,12 +12,13 @@
 #define HELPER_BYTES ((size_t)4 << 20)
 #define BASE_BYTES ((size_t)24 << 20)
 
-/* What the network sees, as pixels and as floats, and its scores. */
+/* What the network sees, as pixels and as floats, its scores and a class-activation map. */
 static size_t image_bytes(const struct rn_model_info *info)
 {
     const size_t n_values =
         (size_t)info->input[0] * (size_t)info->input[1] * (size_t)info->input[2];
-    return n_values * (1 + sizeof(float)) + (size_t)info->classes * sizeof(float);
+    const size_t n_cam = (size_t)info->cam[0] * (size_t)info->cam[1];
+    return n_values * (1 + sizeof(float)) + ((size_t)info->classes + n_cam) * sizeof(float);
 }
 
 struct ceiling ceiling_of(const struct config *config, int n_decoders,

@@ -69,3 +69,162 @@ Test(e2e_seeing, layers_are_connected)
     json_decref(seen);
     reply_done(&reply);
 }
+
+/* ---- class-activation maps ------------------------------------------------------------------- */
+
+/* The logits of the photograph, by the command line. */
+static json_t *logits_of_photo(void)
+{
+    struct program program;
+    cr_assert_eq(program_run(&program, "classify --json --logits " PHOTO), 0, "%s",
+                 program.stderr_text);
+    json_t *line = json_loads(program.stdout_text, 0, NULL);
+    json_t *logits = json_incref(json_object_get(line, "logits"));
+    cr_assert_eq(json_array_size(logits), 10);
+    json_decref(line);
+    program_done(&program);
+    return logits;
+}
+
+/* mean(grid) + bias of an answer's "explain". */
+static double logit_of(const json_t *explain)
+{
+    const json_t *grid = json_object_get(explain, "grid");
+    double sum = 0;
+    cr_assert_eq(json_array_size(grid), 8);
+    for (size_t y = 0; y < 8; y++) {
+        const json_t *row = json_array_get(grid, y);
+        cr_assert_eq(json_array_size(row), 8);
+        for (size_t x = 0; x < 8; x++)
+            sum += json_number_value(json_array_get(row, x));
+    }
+    return sum / 64 + json_number_value(json_object_get(explain, "bias"));
+}
+
+Test(e2e_seeing, a_class_activation_map_of_any_class_is_its_logit)
+{
+    json_t *logits = logits_of_photo();
+    struct reply plain, reply;
+    ask_file(&server, "/classify", PHOTO, &plain);
+    const json_t *predictions = json_object_get(plain.json, "predictions");
+    for (int k = -1; k < 10; k++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/classify?explain=cam&explain_class=%d", k);
+        ask_file(&server, k < 0 ? "/classify?explain=cam" : path, PHOTO, &reply);
+        cr_assert_eq(reply.status, 200, "%s", reply.body);
+        cr_assert(json_equal(json_object_get(reply.json, "predictions"), predictions));
+        const json_t *explain = json_object_get(reply.json, "explain");
+        const int class = (int)json_integer_value(json_object_get(explain, "class"));
+        const json_t *best = json_array_get(predictions, 0);
+        cr_assert_eq(class, k < 0 ? json_integer_value(json_object_get(best, "index")) : k);
+        cr_assert_str_eq(json_string_value(json_object_get(explain, "method")), "cam");
+        cr_assert_float_eq(logit_of(explain),
+                           json_number_value(json_array_get(logits, (size_t) class)), 5e-4);
+        reply_done(&reply);
+    }
+    cr_assert_null(json_object_get(plain.json, "explain"), "nobody asked");
+    reply_done(&plain);
+    json_decref(logits);
+}
+
+/* baseline-420.jpg has 53 x 38 pixels: 44 x 32 of which 32 are seen, from the sixth on. */
+Test(e2e_seeing, the_region_is_the_part_of_the_photograph_that_was_seen)
+{
+    static const double want[] = {6 * 53 / 44.0, 0, 32 * 53 / 44.0, 38};
+    struct reply reply;
+    ask_file(&server, "/classify?explain=cam", PHOTO, &reply);
+    const json_t *region = json_object_get(json_object_get(reply.json, "explain"), "region");
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_float_eq(json_number_value(json_array_get(region, i)), want[i], 1e-3);
+    reply_done(&reply);
+}
+
+Test(e2e_seeing, wrong_explain_parameters_are_named)
+{
+    static const char *const queries[] = {
+        "explain=lime", "explain_class=1", "explain=cam&explain_class=10",
+        "explain=cam&explain_class=-1", "explain=cam&explain_class=x"};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        char path[128];
+        struct reply reply;
+        (void)snprintf(path, sizeof path, "/classify?%s", queries[i]);
+        ask_file(&server, path, PHOTO, &reply);
+        reply_is_problem(&reply, 400, "bad-parameter");
+        reply_done(&reply);
+    }
+}
+
+/* With a cache, and plain requests around: no answer has what another one asked for. */
+Test(e2e_seeing, neither_cache_nor_company_mix_up_who_asked)
+{
+    struct server cached;
+    struct reply reply;
+    server_start(&cached, "--cache-bytes 1M");
+    static const struct {
+        const char *path;
+        const char *cache;
+        bool explain;
+    } asked[] = {
+        {"/classify", "miss", false},
+        {"/classify?explain=cam", "miss", true},
+        {"/classify", "hit", false},
+        {"/classify?explain=cam&explain_class=3", "miss", true},
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        ask_file(&cached, asked[i].path, PHOTO, &reply);
+        cr_assert_eq(reply.status, 200, "%s", reply.body);
+        cr_assert_str_eq(json_string_value(json_object_get(reply.json, "cache")), asked[i].cache);
+        cr_assert_eq(json_object_get(reply.json, "explain") != NULL, asked[i].explain);
+        reply_done(&reply);
+    }
+    server_stop(&cached);
+}
+
+#define N_COMPANY 12
+
+/* Some ask for a map and some do not: they share batches, and all get the same predictions. */
+Test(e2e_seeing, batches_go_on_for_all)
+{
+    struct server batching;
+    struct reply replies[N_COMPANY];
+    CURL *handles[N_COMPANY];
+    size_t n;
+    char *bytes = read_file(PHOTO, &n);
+    server_start(&batching, "--batch-window-ms 200 --decode-workers 1");
+    CURLM *multi = curl_multi_init();
+    for (int i = 0; i < N_COMPANY; i++) {
+        const struct ask ask = {.path = i % 2 ? "/classify?explain=cam" : "/classify?debug=input",
+                                .body = bytes,
+                                .n = n};
+        const struct ask plain = {.path = "/classify", .body = bytes, .n = n};
+        handles[i] = ask_prepare(&batching, i % 4 == 0 ? &plain : &ask, &replies[i]);
+        (void)curl_multi_add_handle(multi, handles[i]);
+    }
+    for (int running = 1; running > 0;) {
+        (void)curl_multi_perform(multi, &running);
+        (void)curl_multi_poll(multi, NULL, 0, 1000, NULL);
+    }
+    int largest = 0;
+    json_t *first = NULL;
+    for (int i = 0; i < N_COMPANY; i++) {
+        (void)curl_multi_remove_handle(multi, handles[i]);
+        ask_finish(handles[i], &replies[i]);
+        cr_assert_eq(replies[i].status, 200, "%s", replies[i].body);
+        json_t *predictions = json_object_get(replies[i].json, "predictions");
+        const json_t *batch = json_object_get(replies[i].json, "batch");
+        const int size = (int)json_integer_value(json_object_get(batch, "size"));
+        largest = size > largest && i % 2 ? size : largest;
+        cr_assert_eq(json_object_get(replies[i].json, "explain") != NULL, i % 2 == 1);
+        if (predictions && !first)
+            first = json_incref(predictions);
+        if (predictions)
+            cr_assert(json_equal(predictions, first));
+    }
+    cr_assert_gt(largest, 1, "those who asked had company");
+    json_decref(first);
+    for (int i = 0; i < N_COMPANY; i++)
+        reply_done(&replies[i]);
+    (void)curl_multi_cleanup(multi);
+    free(bytes);
+    server_stop(&batching);
+}

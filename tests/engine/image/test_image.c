@@ -449,6 +449,35 @@ Test(image, starts_the_crop_at_half_the_rest_rounded_to_even)
     }
 }
 
+/* Red tells the column and green the row that a pixel of the crop comes from. */
+Test(image, the_region_is_where_the_crop_comes_from)
+{
+    static const int sizes[][2] = {{200, 130}, {130, 200}, {128, 128}, {255, 40}, {90, 255}};
+    const struct rn_recipe recipe = {.resize = 64, .crop = 50, .std = {1, 1, 1}};
+    uint8_t crop[50 * 50 * 3];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int width = sizes[i][0], height = sizes[i][1];
+        struct rn_image image = {.info = {.width = width, .height = height},
+                                 .rgb = calloc((size_t)(width * height), 3)};
+        struct rn_error err;
+        cr_assert_not_null(image.rgb);
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++) {
+                image.rgb[3 * (y * width + x)] = (uint8_t)x;
+                image.rgb[3 * (y * width + x) + 1] = (uint8_t)y;
+            }
+        cr_assert_eq(rn_image_crop(&image, &recipe, crop, &err), RN_OK);
+        const struct rn_region r = rn_image_region(width, height, &recipe);
+        for (int k = 5; k < 45; k++) {
+            const double x = r.x + (k + 0.5) * r.width / 50 - 0.5;
+            const double y = r.y + (k + 0.5) * r.height / 50 - 0.5;
+            cr_expect_float_eq(crop[3 * k], x, 1, "column %d of %dx%d", k, width, height);
+            cr_expect_float_eq(crop[3 * 50 * k + 1], y, 1, "row %d of %dx%d", k, width, height);
+        }
+        rn_image_done(&image);
+    }
+}
+
 Test(image, reports_each_allocation_that_fails)
 {
     static const char *const names[] = {"orientation-6.jpg", "cmyk-progressive.jpg",
