@@ -19,6 +19,7 @@
 #include "engine/base/cpu.h"
 #include "engine/base/threads.h"
 #include "engine/cam.h"
+#include "engine/features.h"
 #include "engine/load/file.h"
 #include "engine/load/meta.h"
 #include "engine/load/resnet.h"
@@ -31,6 +32,7 @@ struct rn_model {
     struct meta meta;   /* owns labels, ids and texts that info points to */
     struct arena texts; /* layers and their names */
     struct rn_layer *layers;
+    struct plan_tap *taps; /* [n_layers] */
     size_t n_layers;
     struct plan *plan;
     char digest[DIGEST_TEXT];
@@ -60,14 +62,19 @@ static void digest(const uint8_t *bytes, size_t n, char text[DIGEST_TEXT])
         at += snprintf(text + at, DIGEST_TEXT - (size_t)at, "%02x", hash[i]);
 }
 
-/* Copies the layer rows and their names, so that they outlive the graph. */
-static enum rn_status keep_layers(struct rn_model *m, const struct graph *graph,
-                                  struct rn_error *err)
+/* Copies the layer rows and their names, so that they outlive the graph, which is told to keep
+ * track of them. */
+static enum rn_status keep_layers(struct rn_model *m, struct graph *graph, struct rn_error *err)
 {
     m->n_layers = (size_t)graph->n_nodes;
     m->layers = arena_array(&m->texts, m->n_layers, sizeof *m->layers);
-    if (!m->layers)
+    m->taps = arena_array(&m->texts, m->n_layers, sizeof *m->taps);
+    graph->where = arena_array(&m->texts, m->n_layers, sizeof *graph->where);
+    if (!m->layers || !m->taps || !graph->where)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for the layer table");
+    graph->n_where = graph->n_nodes;
+    for (int i = 0; i < graph->n_nodes; i++)
+        graph->where[i] = i;
     graph_stats(graph, m->layers);
     for (size_t i = 0; i < m->n_layers; i++) {
         size_t n = strlen(m->layers[i].name) + 1;
@@ -106,6 +113,7 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
         status = keep_layers(m, &graph, err);
     if (status == RN_OK) {
         graph_optimize(&graph);
+        features_taps(m->layers, m->n_layers, graph.where, m->taps);
         const struct plan_options how = {options->max_batch, kernels, options->direct, true};
         status = plan_compile(&graph, &how, &m->plan, err);
     }
@@ -362,6 +370,24 @@ void rn_session_cam(const struct rn_session *s, int i, int class, float *grid, f
     const struct linear_row row = linear_row(&plan->steps[plan->n_steps - 1].prepared, class);
     cam_grid(plan_map(plan, s->arena, i), plan->map, row, grid);
     *bias = row.bias;
+}
+
+void rn_session_features(struct rn_session *s, const float *input, size_t layer, int n,
+                         int *channels, float *means, float *maps)
+{
+    const struct rn_layer *row = &s->model->layers[layer];
+    const struct plan_tap *tap = &s->model->taps[layer];
+    unsigned long denormals = cpu_denormals_flush();
+    const struct features_map map = {
+        .values = plan_run_tap(s->model->plan, s->arena, input, tap, s->threads),
+        .shape = {row->output[1], row->output[2], row->output[3]},
+        .planar = tap->step == 0,
+    };
+    cpu_denormals_restore(denormals);
+    features_rank(&map, n, channels, means);
+    for (int i = 0; i < n; i++)
+        features_channel(&map, channels[i],
+                         maps + (size_t)i * (size_t)map.shape.h * (size_t)map.shape.w);
 }
 
 const struct rn_step *rn_session_steps(const struct rn_session *s, size_t *n)

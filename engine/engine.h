@@ -212,6 +212,14 @@ void rn_session_run(struct rn_session *session, const float *const *inputs, int 
  * *bias is the logit, but for rounding. Allocates nothing. */
 void rn_session_cam(const struct rn_session *session, int i, int class, float *grid, float *bias);
 
+/* Feature maps of one image: runs it as far as row `layer` of rn_model_layers, whose output is
+ * [c][h][w], and gives the n channels with the highest means, best first: 1 <= n <= c; channels and
+ * means are [n], maps is [n][h][w]. Normalisation is folded into the convolution before it: the
+ * output of a convolution is that of both, with its ReLU where one follows directly. Allocates
+ * nothing. */
+void rn_session_features(struct rn_session *session, const float *input, size_t layer, int n,
+                         int *channels, float *means, float *maps);
+
 /* A step of the compiled plan and how long it took in the last run. */
 struct rn_step {
     const char *name, *algorithm; /* "layer1.0.conv1", "direct" */

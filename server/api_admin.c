@@ -21,7 +21,8 @@ void api_admin_index(const struct api *api, struct http_exchange *exchange)
     (void)api;
     struct text out = {0};
     text_add(&out, "{\"name\":\"resnetd\",\"version\":\"" RESNETD_VERSION "\",\"endpoints\":["
-                   "\"POST /classify\",\"GET /network\",\"GET /models\",\"PUT /models/{name}\","
+                   "\"POST /classify\",\"POST /features\",\"GET /network\",\"GET /models\",\"PUT "
+                   "/models/{name}\","
                    "\"DELETE /models/{name}\",\"GET /livez\",\"GET /readyz\","
                    "\"GET /metrics\",\"GET /debug/requests\",\"GET /problems\",\"GET "
                    "/openapi.json\",\"GET /v2\","

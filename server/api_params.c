@@ -16,8 +16,8 @@ const struct api_params api_params_default = {.labels = true, .timings = true};
 typedef bool (*read_fn)(struct api_params *params, const char *name, const char *value,
                         struct problem *problem);
 
-/* A whole decimal number that fits an int; strtol alone would take blanks and an empty text. */
-static bool read_int(const char *value, int *out)
+/* strtol alone would take blanks and an empty text. */
+bool api_params_int(const char *value, int *out)
 {
     const char *digits = value[0] == '-' ? value + 1 : value;
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")])
@@ -31,7 +31,7 @@ static bool read_int(const char *value, int *out)
 static bool read_top_k(struct api_params *params, const char *name, const char *value,
                        struct problem *problem)
 {
-    if (!read_int(value, &params->top_k)) {
+    if (!api_params_int(value, &params->top_k)) {
         problem_parameter(problem, name, "top_k: \"%s\" is not a whole number", value);
         return false;
     }
@@ -57,7 +57,8 @@ static bool read_timeout_ms(struct api_params *params, const char *name, const c
                             struct problem *problem)
 {
     int timeout_ms;
-    if (!read_int(value, &timeout_ms) || timeout_ms < 1 || timeout_ms > API_PARAMS_MAX_TIMEOUT_MS) {
+    if (!api_params_int(value, &timeout_ms) || timeout_ms < 1 ||
+        timeout_ms > API_PARAMS_MAX_TIMEOUT_MS) {
         problem_parameter(problem, name, "timeout_ms: \"%s\" is not a whole number in 1…%d", value,
                           API_PARAMS_MAX_TIMEOUT_MS);
         return false;
@@ -126,7 +127,7 @@ static bool read_explain(struct api_params *params, const char *name, const char
 static bool read_explain_class(struct api_params *params, const char *name, const char *value,
                                struct problem *problem)
 {
-    if (!read_int(value, &params->explain_class)) {
+    if (!api_params_int(value, &params->explain_class)) {
         problem_parameter(problem, name, "explain_class: \"%s\" is not a whole number", value);
         return false;
     }

@@ -27,6 +27,9 @@ struct api_params {
 };
 extern const struct api_params api_params_default;
 
+/* A whole decimal number; one that fits no int becomes the nearest. False for anything else. */
+bool api_params_int(const char *value, int *out);
+
 /* False with a BAD_PARAMETER problem for an unknown name or a wrong value. */
 bool api_params_set(struct api_params *params, const char *name, const char *value,
                     struct problem *problem);

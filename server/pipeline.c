@@ -4,6 +4,9 @@
  *     │            │                       │          │
  *     └────────────┴─ bad, late, cancelled ┴──────────┴─► done
  *
+ * A request with an alone() waits behind the workers until no batch does, and one with a render()
+ * goes to the workers once more before it is done.
+ *
  * The loop thread runs everything here. Every image ends in finish_image, every request in
  * finish_request.
  *
@@ -66,7 +69,10 @@ static void finish_request(struct pipeline *pipeline, struct request *request)
         if (reuse_share(request, follower))
             follower->images->state = REQUEST_FINISHED;
     pipeline->n_requests--;
-    stats_request(&request->model->stats, request, uv_hrtime());
+    if (!request->alone)
+        stats_request(&request->model->stats, request, uv_hrtime());
+    if (pipeline->alone == request)
+        pipeline->alone = NULL;
     request->done(request);
     for (struct request *follower = followers; follower; follower = next) {
         next = follower->next_follower;
@@ -80,6 +86,18 @@ static void finish_request(struct pipeline *pipeline, struct request *request)
     }
 }
 
+/* The last image is finished: pictures come first, where there is something to show. */
+static void end_images(struct pipeline *pipeline, struct request *request)
+{
+    bool worked = false;
+    for (int i = 0; i < request->n_images; i++)
+        worked = worked || request->images[i].problem.type == PROBLEM_NONE;
+    if (request->render && worked && !atomic_load(&request->cancelled))
+        workers_add(pipeline->workers, request, false);
+    else
+        finish_request(pipeline, request);
+}
+
 /* An image has its scores or its problem. Ends the request when it was the last. */
 static void finish_image(struct pipeline *pipeline, struct request_image *image)
 {
@@ -89,7 +107,7 @@ static void finish_image(struct pipeline *pipeline, struct request_image *image)
     if (image->batch_end_ns == 0 && image->problem.type == PROBLEM_NONE)
         request_late(&image->problem, "queue"); /* cancelled: nobody will read it */
     if (++request->n_finished == request->n_images)
-        finish_request(pipeline, request);
+        end_images(pipeline, request);
 }
 
 /* ---- from station to station ----------------------------------------------------------------- */
@@ -136,14 +154,24 @@ static void decoded(void *context, struct request_image *image)
 {
     struct pipeline *pipeline = context;
     struct registry_model *model = image->request->model;
+    const bool alone = pipeline->alone == image->request;
     if (image->preprocess_end_ns == 0 || atomic_load(&image->request->cancelled)) {
-        expect(pipeline, model, -1);
+        expect(pipeline, model, alone ? 0 : -1);
         finish_image(pipeline, image);
+    } else if (alone) {
+        image->state = REQUEST_QUEUED;
+        pipeline->alone_waits = true;
     } else {
         image->state = REQUEST_QUEUED;
         batcher_add(model->batcher, image);
     }
     advance(pipeline);
+}
+
+static void rendered(void *context, struct request *request)
+{
+    finish_request(context, request);
+    advance(context);
 }
 
 static void ran(void *context, const struct runner_batch *batch)
@@ -152,7 +180,9 @@ static void ran(void *context, const struct runner_batch *batch)
     const uint64_t now_ns = uv_hrtime();
     const bool is_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
     admission_learn_lag(&pipeline->admission, now_ns - batch->end_ns);
-    if (!batch->measurement) {
+    if (batch->alone) {
+        finish_image(pipeline, batch->images[0]);
+    } else if (!batch->measurement) {
         batcher_learn_pace(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
         if (pipeline->was_busy)
             batcher_learn_capacity(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
@@ -233,6 +263,37 @@ static void start_batch(struct pipeline *pipeline)
     }
 }
 
+/* It counts as nobody's company and is not among the work ahead of others, whom it lets go first.
+ */
+static void take_alone(struct pipeline *pipeline, struct request *request)
+{
+    pipeline->n_requests++;
+    if (!pipeline_admit_alone(pipeline, &request->problem)) {
+        finish_request(pipeline, request);
+        return;
+    }
+    pipeline->alone = request;
+    pipeline->alone_waits = false;
+    workers_add(pipeline->workers, request, false);
+}
+
+/* When no batch wants the engine, now or soon. */
+static void start_alone(struct pipeline *pipeline)
+{
+    const uint64_t now_ns = uv_hrtime();
+    struct request *request = pipeline->alone;
+    if (!pipeline->alone_waits)
+        return;
+    if (request->deadline_ns <= now_ns) {
+        pipeline->alone_waits = false;
+        request_late(&request->images->problem, "queue");
+        finish_image(pipeline, request->images);
+    } else if (!runner_running(pipeline->runner) && pipeline->n_queued == 0) {
+        pipeline->alone_waits = false;
+        runner_launch_alone(pipeline->runner, request, now_ns);
+    }
+}
+
 static void take(struct pipeline *pipeline, struct request *request)
 {
     const int n_images = request->images ? request->n_images : 1;
@@ -278,6 +339,7 @@ static void advance(struct pipeline *pipeline)
         workers_start(pipeline->workers);
         if (!runner_running(pipeline->runner))
             start_batch(pipeline);
+        start_alone(pipeline);
     } while (pipeline->orphans);
     if (!runner_running(pipeline->runner) && pipeline->n_requests == 0)
         (void)runner_measure(pipeline->runner);
@@ -291,7 +353,7 @@ struct pipeline *pipeline_new(struct uv_loop_s *loop, const struct pipeline_opti
     struct pipeline *pipeline = calloc(1, sizeof *pipeline);
     if (!pipeline)
         return NULL;
-    const struct workers_handlers handlers = {parsed, decoded, pipeline};
+    const struct workers_handlers handlers = {parsed, decoded, rendered, pipeline};
     pipeline->workers = workers_new(loop, options->decode_workers, &options->limits,
                                     options->sandbox, metrics, &handlers);
     pipeline->runner = runner_new(loop, metrics, ran, pipeline);
@@ -340,13 +402,27 @@ void pipeline_free(struct pipeline *pipeline)
 
 void pipeline_submit(struct pipeline *pipeline, struct request *request)
 {
-    take(pipeline, request);
+    if (request->alone)
+        take_alone(pipeline, request);
+    else
+        take(pipeline, request);
     advance(pipeline);
 }
 
 void pipeline_measure(struct pipeline *pipeline, struct registry_model *model)
 {
     runner_want_measured(pipeline->runner, model);
+    advance(pipeline);
+}
+
+/* What runs comes back by itself. */
+static void cancel_alone(struct pipeline *pipeline, struct request *request)
+{
+    const enum request_state state = request->images->state;
+    if (state == REQUEST_WAITING || state == REQUEST_QUEUED) {
+        pipeline->alone_waits = false;
+        finish_image(pipeline, request->images);
+    }
     advance(pipeline);
 }
 
@@ -359,12 +435,21 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
         return;
     }
     const bool was_waiting = workers_remove(pipeline->workers, request);
-    if (request->parsing)
+    if (request->on_worker)
         return;
+    if (request->images && request->n_finished == request->n_images) { /* was to be rendered */
+        finish_request(pipeline, request);
+        advance(pipeline);
+        return;
+    }
     if (!request->images) {
         expect(pipeline, model, -1);
         finish_request(pipeline, request);
         advance(pipeline);
+        return;
+    }
+    if (request->alone) {
+        cancel_alone(pipeline, request);
         return;
     }
     int n_left = 0;

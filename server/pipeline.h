@@ -1,4 +1,5 @@
-/* The life of a request: admit -> parse -> decode -> batch -> infer -> done. READ THIS FIRST.
+/* The life of a request: admit -> parse -> decode -> batch -> infer -> render -> done. READ THIS
+ * FIRST.
  *
  * All functions run on the loop thread. Work goes to libuv's pool and comes back to the loop, so
  * there is no lock: a worker touches only the image or the batch that it was handed.
@@ -40,6 +41,10 @@ void pipeline_set_options(struct pipeline *pipeline, const struct pipeline_optio
  * at header time and by pipeline_submit. */
 bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int n_images,
                     uint64_t deadline_ns, struct problem *problem);
+
+/* Would a request that wants the engine alone be taken now? Such ones are made one at a time, in
+ * idle moments; sets `problem` (engine-busy with Retry-After) if not. */
+bool pipeline_admit_alone(const struct pipeline *pipeline, struct problem *problem);
 
 /* A request for this model came in, to be admitted or not. */
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model);

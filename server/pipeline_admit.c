@@ -14,6 +14,9 @@
 #include "server/registry.h"
 #include "server/runner.h"
 
+#define ALONE_MAX_SATURATION 0.5
+#define ALONE_RETRY_MS 1000
+
 /* What is ahead of one more image of this model, from now. Models take turns: of another model no
  * more batches come first than this one has, plus one. */
 static uint64_t backlog_ns(const struct pipeline *pipeline, const struct registry_model *model,
@@ -83,6 +86,23 @@ bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, 
     request->admitted_ns = uv_hrtime();
     return admit(pipeline, request->model, n_images, request->deadline_ns, request->admitted_ns,
                  &request->predicted_ns, &request->problem);
+}
+
+bool pipeline_admit_alone(const struct pipeline *pipeline, struct problem *problem)
+{
+    if (pipeline->alone)
+        problem_set(problem, PROBLEM_ENGINE_BUSY, "another such request is under way");
+    else if (pipeline->n_queued > 0)
+        problem_set(problem, PROBLEM_ENGINE_BUSY, "%d images are waiting to be classified",
+                    pipeline->n_queued);
+    else if (pipeline_saturation(pipeline) > ALONE_MAX_SATURATION)
+        problem_set(problem, PROBLEM_ENGINE_BUSY,
+                    "classifications have been taking %.0f %% of what can be served",
+                    100 * pipeline_saturation(pipeline));
+    else
+        return true;
+    problem->retry_after_ms = ALONE_RETRY_MS;
+    return false;
 }
 
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model)

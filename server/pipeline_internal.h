@@ -18,9 +18,11 @@ struct pipeline {
     struct runner *runner;
     struct reuse *reuse;
     struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
-    struct registry_model *busy;            /* models with images, the next to serve first */
-    uint64_t paced_ns;                      /* since when the next batch has been worked for */
-    bool was_busy;                          /* and a whole batch was waiting then */
+    struct request *alone;       /* the one that wants the engine alone, until it is done */
+    bool alone_waits;            /* it is decoded, and only the engine is missing */
+    struct registry_model *busy; /* models with images, the next to serve first */
+    uint64_t paced_ns;           /* since when the next batch has been worked for */
+    bool was_busy;               /* and a whole batch was waiting then */
     struct admission admission;
     size_t n_requests; /* taken and not done */
     int n_queued;      /* images admitted and not yet in a batch */

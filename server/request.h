@@ -68,13 +68,19 @@ struct request {
     /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets
      * `problem` on failure. NULL when images are set already. */
     void (*parse)(struct request *request);
+    /* On a worker that has the engine to itself, when nobody else wants it: instead of a place in a
+     * batch. Of requests with one image. */
+    void (*alone)(struct request *request, struct rn_session *session);
+    /* On a worker, when the images are finished and one worked: makes of the answer what takes
+     * long. NULL: nothing does. */
+    void (*render)(struct request *request);
     /* On the loop, once: every image is finished, or `problem` is set. */
     void (*done)(struct request *request);
     void *user; /* the handler's: its exchange and parameters */
     /* The pipeline's: its queue of requests that still want a worker. */
     struct request *next;
-    int n_started; /* images handed to a worker */
-    bool parsing;  /* on a worker now */
+    int n_started;  /* images handed to a worker */
+    bool on_worker; /* is being parsed or rendered now */
     /* What is known about the same file elsewhere, see reuse.h. */
     struct cache_key key; /* by parse, when has_key */
     bool has_key, leads;

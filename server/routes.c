@@ -12,6 +12,7 @@
 #include "server/accesslog.h"
 #include "server/api_admin.h"
 #include "server/api_classify.h"
+#include "server/api_features.h"
 #include "server/api_models.h"
 #include "server/api_network.h"
 #include "server/api_openapi.h"
@@ -48,6 +49,8 @@ struct route {
 static const struct route routes[] = {
     {"/classify", UPLOAD, CLIENTS, api_classify_request, api_classify_header, api_classify_gone,
      api_classify_completed},
+    {"/features", UPLOAD, CLIENTS, api_features_request, api_features_header, api_features_gone,
+     api_features_completed},
     {"/", READ, ANYBODY, web_index, NULL, NULL, NULL},
     {"/web/{file}", READ, ANYBODY, web_file, NULL, NULL, NULL},
     {"/openapi.json", READ, ANYBODY, api_openapi, NULL, NULL, NULL},
@@ -197,8 +200,9 @@ static void allow_origin(const struct api *api, struct http_exchange *exchange)
         return;
     http_reply_header(exchange, "Access-Control-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Access-Control-Expose-Headers",
-                      "X-Request-Id, Server-Timing, Retry-After, "
-                      "Inference-Header-Content-Length");
+                      "X-Request-Id, Server-Timing, Retry-After, Inference-Header-Content-Length, "
+                      "X-Resnetd-Label, X-Resnetd-Score, X-Resnetd-Channels, "
+                      "X-Resnetd-Columns");
     http_reply_header(exchange, "Timing-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Vary", "Origin");
 }

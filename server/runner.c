@@ -42,14 +42,23 @@ static void explain(const struct runner_batch *batch)
     }
 }
 
+static void run_batch(struct runner *runner)
+{
+    const struct runner_batch *batch = &runner->batch;
+    rn_session_run(batch->model->session, runner->inputs, batch->n, batch->model->logits);
+    if (!batch->measurement)
+        explain(batch);
+}
+
 static void run(uv_work_t *work)
 {
     struct runner *runner = work->data;
     struct runner_batch *batch = &runner->batch;
     batch->start_ns = uv_hrtime();
-    rn_session_run(batch->model->session, runner->inputs, batch->n, batch->model->logits);
-    if (!batch->measurement)
-        explain(batch);
+    if (batch->alone)
+        batch->images[0]->request->alone(batch->images[0]->request, batch->model->session);
+    else
+        run_batch(runner);
     batch->end_ns = uv_hrtime();
 }
 
@@ -77,6 +86,17 @@ static void show_batch(struct runner *runner)
                         seconds > expected ? seconds - expected : expected - seconds);
 }
 
+static void give_times(struct runner *runner, struct request_image *image)
+{
+    const struct runner_batch *batch = &runner->batch;
+    image->batch_start_ns = batch->start_ns;
+    image->batch_end_ns = batch->end_ns;
+    metrics_observe_span(runner->metrics, METRIC_STAGE_DURATION, "stage=\"queue\"",
+                         image->preprocess_end_ns, batch->start_ns);
+    metrics_observe_span(runner->metrics, METRIC_STAGE_DURATION, "stage=\"inference\"",
+                         batch->start_ns, batch->end_ns);
+}
+
 static void give_logits(struct runner *runner)
 {
     const struct runner_batch *batch = &runner->batch;
@@ -86,12 +106,7 @@ static void give_logits(struct runner *runner)
         struct request_image *image = batch->images[i];
         memcpy(image->logits, batch->model->logits + (size_t)i * classes,
                classes * sizeof *image->logits);
-        image->batch_start_ns = batch->start_ns;
-        image->batch_end_ns = batch->end_ns;
-        metrics_observe_span(runner->metrics, METRIC_STAGE_DURATION, "stage=\"queue\"",
-                             image->preprocess_end_ns, batch->start_ns);
-        metrics_observe_span(runner->metrics, METRIC_STAGE_DURATION, "stage=\"inference\"",
-                             batch->start_ns, batch->end_ns);
+        give_times(runner, image);
     }
 }
 
@@ -100,10 +115,13 @@ static void run_done(uv_work_t *work, int status)
     struct runner *runner = work->data;
     (void)status; /* libuv's; could only be UV_ECANCELED, which we never ask for */
     runner->running = false;
-    learn(runner);
+    if (!runner->batch.alone)
+        learn(runner);
     if (runner->batch.measurement) {
         free(runner->zeros);
         runner->zeros = NULL;
+    } else if (runner->batch.alone) {
+        give_times(runner, runner->batch.images[0]);
     } else {
         show_batch(runner);
         give_logits(runner);
@@ -159,7 +177,7 @@ void runner_launch(struct runner *runner, struct registry_model *model, uint64_t
 {
     struct runner_batch *batch = &runner->batch;
     batch->model = model;
-    batch->measurement = false;
+    batch->measurement = batch->alone = false;
     batch->n = batcher_take(model->batcher, now_ns, batch->images);
     batch->launched_ns = now_ns;
     batch->expected_ns = batcher_cost_ns(model->batcher, batch->n);
@@ -168,6 +186,21 @@ void runner_launch(struct runner *runner, struct registry_model *model, uint64_t
         batch->images[i]->batch_size = batch->n;
         runner->inputs[i] = batch->images[i]->tensor;
     }
+    start(runner);
+}
+
+void runner_launch_alone(struct runner *runner, struct request *request, uint64_t now_ns)
+{
+    struct runner_batch *batch = &runner->batch;
+    batch->model = request->model;
+    batch->measurement = false;
+    batch->alone = true;
+    batch->n = 1;
+    batch->images[0] = request->images;
+    batch->launched_ns = now_ns;
+    batch->expected_ns = batcher_cost_ns(request->model->batcher, 1);
+    request->images->state = REQUEST_RUNNING;
+    request->images->batch_size = 1;
     start(runner);
 }
 
@@ -198,6 +231,7 @@ bool runner_measure(struct runner *runner)
     }
     batch->model = model;
     batch->measurement = true;
+    batch->alone = false;
     batch->launched_ns = uv_hrtime();
     for (int i = 0; i < batch->n; i++)
         runner->inputs[i] = runner->zeros;

@@ -17,6 +17,7 @@
 struct uv_loop_s;
 struct metrics;
 struct registry_model;
+struct request;
 struct request_image;
 struct runner;
 
@@ -26,6 +27,7 @@ struct runner_batch {
     int n;
     struct request_image *images[RN_MAX_BATCH]; /* nobody's in a measurement */
     bool measurement;
+    bool alone; /* one request's own work */
     uint64_t launched_ns, expected_ns;
     uint64_t start_ns, end_ns; /* on the worker; set when it is done */
 };
@@ -42,6 +44,9 @@ void runner_free(struct runner *runner);
 const struct runner_batch *runner_running(const struct runner *runner);
 /* Takes the next batch out of the model's batcher and runs it. Only when idle and one is due. */
 void runner_launch(struct runner *runner, struct registry_model *model, uint64_t now_ns);
+
+/* Runs the request's alone() instead of a batch. Only when idle. */
+void runner_launch_alone(struct runner *runner, struct request *request, uint64_t now_ns);
 
 /* The model's unknown small batch sizes are to be measured; takes a reference until they are. */
 void runner_want_measured(struct runner *runner, struct registry_model *model);

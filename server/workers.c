@@ -19,7 +19,7 @@ struct job {
     struct workers *workers;
     struct job *next; /* free ones */
     struct request *request;
-    struct request_image *image; /* NULL: the request is parsed */
+    struct request_image *image; /* NULL: the request is parsed or rendered */
     struct decode_means means;
     uint64_t handed_ns; /* UINT64_MAX while it is free */
 };
@@ -40,6 +40,13 @@ static void parse_work(uv_work_t *work)
     struct job *job = work->data;
     if (!atomic_load(&job->request->cancelled))
         job->request->parse(job->request);
+}
+
+static void render_work(uv_work_t *work)
+{
+    struct job *job = work->data;
+    if (!atomic_load(&job->request->cancelled))
+        job->request->render(job->request);
 }
 
 static void decode_work(uv_work_t *work)
@@ -64,8 +71,18 @@ static void parse_done(uv_work_t *work, int status)
     const struct workers *workers = job->workers;
     (void)status;
     free_job(job);
-    job->request->parsing = false;
+    job->request->on_worker = false;
     workers->handlers.parsed(workers->handlers.context, job->request);
+}
+
+static void render_done(uv_work_t *work, int status)
+{
+    struct job *job = work->data;
+    const struct workers *workers = job->workers;
+    (void)status;
+    free_job(job);
+    job->request->on_worker = false;
+    workers->handlers.rendered(workers->handlers.context, job->request);
 }
 
 static void learn(struct workers *workers, const struct request_image *image)
@@ -168,11 +185,13 @@ void workers_start(struct workers *workers)
         workers->free_jobs = job->next;
         job->request = request;
         job->handed_ns = uv_hrtime();
-        if (!request->images) {
-            request->parsing = true;
+        const bool renders = request->images && request->n_started == request->n_images;
+        if (!request->images || renders) {
+            request->on_worker = true;
             job->image = NULL;
             (void)workers_remove(workers, request);
-            (void)uv_queue_work(workers->loop, &job->work, parse_work, parse_done);
+            (void)uv_queue_work(workers->loop, &job->work, renders ? render_work : parse_work,
+                                renders ? render_done : parse_done);
             continue;
         }
         job->image = &request->images[request->n_started++];

@@ -23,6 +23,7 @@ struct workers;
 struct workers_handlers {
     void (*parsed)(void *context, struct request *request);
     void (*decoded)(void *context, struct request_image *image);
+    void (*rendered)(void *context, struct request *request);
     void *context;
 };
 
@@ -36,8 +37,8 @@ void workers_set_limits(struct workers *workers, const struct rn_image_limits *l
 /* Only when nothing is in flight. */
 void workers_free(struct workers *workers);
 
-/* The request's parse() (if it has no images yet) or its images are done in turn; `first`: before
- * all others. */
+/* The request's parse() (if it has no images yet), its images in turn, or its render() (if all of
+ * them have been handed out) are done; `first`: before all others. */
 void workers_add(struct workers *workers, struct request *request, bool first);
 /* Takes back a request that has work not yet started; false when it had none. */
 bool workers_remove(struct workers *workers, const struct request *request);

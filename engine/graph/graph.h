@@ -31,6 +31,10 @@ struct graph {
     struct node *nodes;
     int n_nodes, capacity;
     struct shape input;
+    /* NULL, or [n_where] of the caller's, of the nodes as built: which node each has become a part
+     * of. Kept by graph_optimize. */
+    int *where;
+    int n_where;
 };
 
 /* `graph` starts as {0}. */

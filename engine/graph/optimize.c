@@ -30,10 +30,19 @@ static void replace(struct graph *graph, int from, int to)
                 graph->nodes[i].inputs[k] = to;
 }
 
+/* What was in `from` is in `to` now. */
+static void move(struct graph *graph, int from, int to)
+{
+    for (int i = 0; i < graph->n_where; i++)
+        if (graph->where[i] == from)
+            graph->where[i] = to;
+}
+
 /* `node` has become a part of `into`. */
 static void merge(struct graph *graph, int node, int into)
 {
     replace(graph, node, into);
+    move(graph, node, into);
     graph->nodes[node].op = NULL;
 }
 
@@ -109,8 +118,10 @@ static void compact(struct graph *graph)
             node_done(node);
             continue;
         }
-        if (n != i)
+        if (n != i) {
             replace(graph, i, n);
+            move(graph, i, n);
+        }
         graph->nodes[n++] = *node;
     }
     graph->n_nodes = n;

@@ -229,7 +229,7 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
                              .n_taps = c->n_taps,
                              .n_blocks = c->n_blocks,
                              .depth = c->depth,
-                             .relu = s->attrs.relu,
+                             .relu = s->attrs.relu && !run->args->no_relu,
                              .fetch = c->weights + (size_t)(block + 1) * c->panel,
                              .n_fetch = (c->depth + item->n_tiles - 1) / item->n_tiles};
     for (int i = 0; i < item->n_tiles; i++) {

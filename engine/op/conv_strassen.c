@@ -111,7 +111,7 @@ static void sum_products(const struct strassen_run *run, int from, int to, int b
             .position_half = (size_t)s->n_pairs * CHANNEL_BLOCK,
             .channel_half = (size_t)s->out_blocks * block,
             .n = n,
-            .relu = s->spec.attrs.relu,
+            .relu = s->spec.attrs.relu && !run->args->no_relu,
         };
         s->spec.kernels->strassen_out(&sums);
     }

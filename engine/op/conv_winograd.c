@@ -138,7 +138,7 @@ static void transform_out(const struct winograd_run *run, const float *products,
             .row_stride = (size_t)s->out.w * CHANNEL_BLOCK,
             .rows = s->out.h - top < w->m ? s->out.h - top : w->m,
             .columns = s->out.w - left < w->m ? s->out.w - left : w->m,
-            .relu = s->attrs.relu,
+            .relu = s->attrs.relu && !run->args->no_relu,
         };
         if (w->m == 4)
             s->kernels->winograd_out_4(&tile);

@@ -30,8 +30,8 @@ static void plane_bn(const struct eltwise *e, const struct op_args *args, size_t
                      int n)
 {
     size_t c = (size_t)block * CHANNEL_BLOCK;
-    e->spec.kernels->affine(args->in + at, e->scale + c, e->shift + c, e->spec.attrs.relu, n,
-                            args->out + at);
+    e->spec.kernels->affine(args->in + at, e->scale + c, e->shift + c,
+                            e->spec.attrs.relu && !args->no_relu, n, args->out + at);
 }
 
 static void plane_relu(const struct eltwise *e, const struct op_args *args, size_t at, int block,
@@ -47,7 +47,8 @@ static void plane_add(const struct eltwise *e, const struct op_args *args, size_
                       int n)
 {
     (void)block;
-    e->spec.kernels->add(args->in + at, args->residual + at, e->spec.attrs.relu, n, args->out + at);
+    e->spec.kernels->add(args->in + at, args->residual + at, e->spec.attrs.relu && !args->no_relu,
+                         n, args->out + at);
 }
 
 /* Item: one channel block of one image. */

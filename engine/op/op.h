@@ -56,6 +56,7 @@ struct op_args {
     const float *const *images; /* input only: [n] of [c][h][w] */
     const float *in;
     const float *residual; /* added before the activation, or NULL; shaped like out */
+    bool no_relu;          /* a fused activation is left out */
     float *out;
     int n; /* images */
     struct rn_threads *threads;

@@ -303,3 +303,19 @@ const float *plan_run(const struct plan *plan, void *arena, const float *const *
     run_steps(&run, plan->n_single, plan->n_steps, 0, n);
     return at(arena, plan->steps[plan->n_steps - 1].out, 0);
 }
+
+const float *plan_run_tap(const struct plan *plan, void *arena, const float *image,
+                          const struct plan_tap *tap, struct rn_threads *threads)
+{
+    struct run run = {plan, arena, &image, threads, NULL, 0};
+    if (tap->step == 0)
+        return image;
+    run_steps(&run, 0, tap->step, 0, 1);
+    const struct op_prepared *prepared = &plan->steps[tap->step].prepared;
+    struct op_args args = args_of(&run, tap->step, 0, 1);
+    if (!tap->residual)
+        args.residual = NULL;
+    args.no_relu = !tap->relu;
+    prepared->run(prepared->data, &args);
+    return args.out;
+}

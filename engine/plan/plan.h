@@ -64,6 +64,17 @@ size_t plan_arena_bytes(const struct plan *plan, int n_threads);
 const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
                       struct rn_threads *threads, uint64_t *step_ns);
 
+/* What a step gives, with or without the addition and the activation that are fused into it. */
+struct plan_tap {
+    int step;
+    bool residual, relu;
+};
+
+/* Runs one image as far as the tap and returns what is there, inside the arena: blocked, but for
+ * step 0, whose output is the image itself. Nothing else of the run is left. */
+const float *plan_run_tap(const struct plan *plan, void *arena, const float *image,
+                          const struct plan_tap *tap, struct rn_threads *threads);
+
 /* The last run's feature map of an image, blocked, where the plan has a map_step. */
 const float *plan_map(const struct plan *plan, const void *arena, int image);
 

@@ -1,4 +1,5 @@
-/* What a server shows of a model and its decisions: the network, class-activation maps.
+/* What a server shows of a model and its decisions: the network, class-activation maps, feature
+ * maps.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/e2e/support_server.h"
 
@@ -227,4 +229,133 @@ Test(e2e_seeing, batches_go_on_for_all)
     (void)curl_multi_cleanup(multi);
     free(bytes);
     server_stop(&batching);
+}
+
+/* ---- feature maps ---------------------------------------------------------------------------- */
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+/* Asks again while the engine is found busy, as Retry-After says. */
+static void ask_features(const struct server *where, const char *query, struct reply *reply)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "/features?%s", query);
+    for (int i = 0; i < 100; i++) {
+        ask_file(where, path, PHOTO, reply);
+        if (reply->status != 503)
+            return;
+        reply_is_problem(reply, 503, "engine-busy");
+        cr_assert_not_null(reply_header(reply, "Retry-After"));
+        reply_done(reply);
+        (void)usleep(100000);
+    }
+    cr_assert_fail("the engine is never idle");
+}
+
+Test(e2e_seeing, feature_maps_are_tiles_or_numbers)
+{
+    struct reply reply;
+    ask_features(&server, "layer=layer2.0.conv1", &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.body);
+    cr_assert_str_eq(reply_header(&reply, "Content-Type"), "image/png");
+    cr_assert_str_eq(reply_header(&reply, "X-Resnetd-Columns"), "4");
+    char first[32];
+    (void)snprintf(first, sizeof first, "%s", reply_header(&reply, "X-Resnetd-Channels"));
+    cr_assert_eq(memcmp(reply.body, "\x89PNG", 4), 0);
+    reply_done(&reply);
+
+    ask_features(&server, "layer=layer2.0.conv1&format=json&top=3", &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.body);
+    const json_t *maps = json_object_get(reply.json, "maps");
+    cr_assert_eq(json_array_size(maps), 3);
+    cr_assert_eq((int)number(json_array_get(maps, 0), "channel"), atoi(first));
+    double last = INFINITY;
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *map = json_array_get(maps, i), *rows = json_object_get(map, "values");
+        double sum = 0;
+        cr_assert_eq(json_array_size(rows), 16);
+        for (size_t k = 0; k < 256; k++) {
+            const json_t *row = json_array_get(rows, k / 16);
+            cr_assert_eq(json_array_size(row), 16);
+            sum += json_number_value(json_array_get(row, k % 16));
+        }
+        cr_assert_float_eq(sum / 256, number(map, "mean"), 1e-4 * fabs(sum));
+        cr_assert_leq(number(map, "mean"), last, "best first");
+        last = number(map, "mean");
+    }
+    reply_done(&reply);
+}
+
+/* The classifier's own maps are the logits, as the command line prints them. */
+Test(e2e_seeing, the_last_maps_are_the_logits)
+{
+    json_t *logits = logits_of_photo();
+    struct reply reply;
+    ask_features(&server, "layer=fc&format=json&top=64", &reply);
+    cr_assert_eq(reply.status, 200, "%s", reply.body);
+    const json_t *maps = json_object_get(reply.json, "maps");
+    cr_assert_eq(json_array_size(maps), 10, "as many as there are");
+    for (size_t i = 0; i < 10; i++) {
+        const json_t *map = json_array_get(maps, i);
+        const size_t class = (size_t)number(map, "channel");
+        cr_assert_float_eq(number(map, "mean"), json_number_value(json_array_get(logits, class)),
+                           1e-3);
+    }
+    json_decref(logits);
+    reply_done(&reply);
+}
+
+Test(e2e_seeing, every_layer_of_the_network_can_be_seen)
+{
+    struct reply network, reply;
+    ask_get(&server, "/network", &network);
+    json_t *layer;
+    size_t i;
+    json_array_foreach(json_object_get(network.json, "layers"), i, layer)
+    {
+        char query[256];
+        (void)snprintf(query, sizeof query, "layer=%s&top=2",
+                       json_string_value(json_object_get(layer, "name")));
+        ask_features(&server, query, &reply);
+        cr_assert_eq(reply.status, 200, "%s: %s", query, reply.body);
+        reply_done(&reply);
+    }
+    reply_done(&network);
+}
+
+Test(e2e_seeing, wrong_questions_for_features_are_named)
+{
+    static const struct {
+        const char *query;
+        int status;
+        const char *slug;
+    } wrong[] = {
+        {"", 400, "bad-parameter"},
+        {"?layer=layer9.0.conv1", 400, "bad-parameter"},
+        {"?layer=fc&top=0", 400, "bad-parameter"},
+        {"?layer=fc&top=65", 400, "bad-parameter"},
+        {"?layer=fc&format=gif", 400, "bad-parameter"},
+        {"?layer=fc&explain=cam", 400, "bad-parameter"},
+        {"?layer=fc&model=none", 404, "unknown-model"},
+    };
+    struct reply reply;
+    char path[128];
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        (void)snprintf(path, sizeof path, "/features%s", wrong[i].query);
+        ask_file(&server, path, PHOTO, &reply);
+        reply_is_problem(&reply, wrong[i].status, wrong[i].slug);
+        reply_done(&reply);
+    }
+    ask_file(&server, "/features?layer=fc", "README.md", &reply);
+    reply_is_problem(&reply, 415, "unsupported-format");
+    reply_done(&reply);
+    ask(&server, &(struct ask){.method = "POST", .path = "/features?layer=fc"}, &reply);
+    reply_is_problem(&reply, 400, "empty-body");
+    reply_done(&reply);
+    ask_get(&server, "/features?layer=fc", &reply);
+    reply_is_problem(&reply, 405, "method-not-allowed");
+    reply_done(&reply);
 }

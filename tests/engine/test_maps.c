@@ -1,5 +1,6 @@
 /* Class-activation maps: against PyTorch's, and their identity with the logits for every class of
- * nets whose channels and classes fill no block; runs give the same bits with and without.
+ * nets whose channels and classes fill no block; runs give the same bits with and without. Feature
+ * maps against PyTorch's; the last ones against the logits.
  *
  * SPDX-License-Identifier: MIT */
 #include <math.h>
@@ -210,5 +211,98 @@ Test(maps, the_mean_of_the_map_and_the_bias_are_the_logit)
                  RN_OK, "%s", err.text);
     bench_sessions(&b);
     check_identity(&b, "embedded model");
+    bench_close(&b);
+}
+
+/* ---- feature maps ---------------------------------------------------------------------------- */
+
+/* The row of a layer; the number of rows without one. */
+static size_t find_layer(const struct bench *b, const char *name)
+{
+    size_t n, i = 0;
+    const struct rn_layer *layers = rn_model_layers(b->model, &n);
+    while (i < n && strcmp(layers[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static void check_features(const struct bench *b, const struct golden_map *g)
+{
+    size_t n_layers;
+    const struct rn_layer *layers = rn_model_layers(b->model, &n_layers);
+    const size_t layer = find_layer(b, g->layer);
+    cr_assert_lt(layer, n_layers, "%s has no layer %s", g->model, g->layer);
+    cr_assert_arr_eq(&layers[layer].output[1], g->shape, sizeof g->shape);
+    const size_t n = (size_t)(g->shape[1] * g->shape[2]);
+    int channels[N_TOP];
+    float means[N_TOP], *maps = malloc(N_TOP * n * sizeof *maps);
+    cr_assert_not_null(maps);
+    rn_session_features(b->session, b->inputs[0], layer, N_TOP, channels, means, maps);
+    cr_expect_arr_eq(channels, g->channels, sizeof channels, "%s, %s: %d, %d, %d", g->model,
+                     g->layer, channels[0], channels[1], channels[2]);
+    cr_expect_leq(compare(means, g->means, N_TOP, 1), TOLERANCE, "%s, %s", g->model, g->layer);
+    const double worst = compare(maps, g->values, n, g->step);
+    cr_expect_leq(worst, TOLERANCE, "%s, %s: off by %.1e", g->model, g->layer, worst);
+    if (getenv("GOLDEN_TABLE"))
+        (void)printf("%-20s %-24s %.1e\n", g->model, g->layer, worst);
+    free(maps);
+}
+
+Test(maps, feature_maps_are_pytorchs)
+{
+    struct bench b = {0};
+    int n_compared = 0;
+    for (size_t i = 0; i < N_GOLDENS; i++) {
+        const struct golden_map *g = &goldens[i];
+        if (strcmp(g->layer, "cam") == 0)
+            continue;
+        if (i == 0 || strcmp(g->model, goldens[i - 1].model) != 0)
+            bench_golden(&b, g->model);
+        check_features(&b, g);
+        n_compared++;
+        if (strcmp(goldens[i + 1].layer, "cam") == 0)
+            bench_close(&b);
+    }
+    cr_assert_eq(n_compared, 25);
+}
+
+/* Every layer has maps, of its shape, without NaN; the input's are the image's; the last one's are
+ * the logits. A whole run afterwards gives the same bits as one before. */
+Test(maps, every_layer_has_them)
+{
+    static const struct support_net net = {
+        SUPPORT_TORCHVISION, 7, 3, {1, 2, 1, 1}, 20, 1, 64, true, 33, 0.2};
+    struct bench b = {0};
+    bench_open(&b, &net, 70);
+    const size_t plane = 70 * 70, n_logits = MAX_BATCH * 33 * sizeof(float);
+    size_t n;
+    const struct rn_layer *layers = rn_model_layers(b.model, &n);
+    float *maps = malloc(33 * plane * sizeof *maps), *again = malloc(n_logits), means[33];
+    int channels[33];
+    cr_assert(maps && again);
+    rn_session_run(b.session, b.inputs, MAX_BATCH, b.logits);
+    for (size_t i = 0; i < n; i++) {
+        const int *shape = &layers[i].output[1], top = shape[0] < 33 ? shape[0] : 33;
+        const size_t count = (size_t)(top * shape[1] * shape[2]);
+        for (size_t k = 0; k < count; k++)
+            maps[k] = NAN;
+        rn_session_features(b.session, b.inputs[1], i, top, channels, means, maps);
+        for (size_t k = 0; k < count; k++)
+            cr_assert(isfinite(maps[k]), "%s", layers[i].name);
+        for (int k = 1; k < top; k++)
+            cr_assert_leq(means[k], means[k - 1], "%s", layers[i].name);
+        for (int k = 0; k < top && i == 0; k++)
+            cr_assert_arr_eq(maps + (size_t)k * plane, b.inputs[1] + (size_t)channels[k] * plane,
+                             plane * sizeof *maps);
+        for (int k = 0; k < top && i == n - 1; k++)
+            cr_assert_float_eq((double)maps[k], (double)b.logits[33 + channels[k]], 1e-4);
+        if (strcmp(layers[i].op, "relu") == 0)
+            for (size_t k = 0; k < count; k++)
+                cr_assert_geq(maps[k], 0, "%s", layers[i].name);
+    }
+    rn_session_run(b.session, b.inputs, MAX_BATCH, again);
+    cr_assert_arr_eq(again, b.logits, n_logits);
+    free(maps);
+    free(again);
     bench_close(&b);
 }

@@ -39,6 +39,7 @@ def watch(model):
 
     def keep(name):
         def hook(module, inputs, output):
+            output = output.clone()  # torchvision adds and activates in place
             seen[name] = output
             if isinstance(module, torch.nn.BatchNorm2d):
                 conv = name.replace("bn", "conv").replace("downsample.1", "downsample.0")

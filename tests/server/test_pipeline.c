@@ -261,6 +261,158 @@ Test(pipeline, leaving_at_any_time_ends_a_request_once)
     }
 }
 
+/* ---- the engine alone, and pictures -----------------------------------------------------------
+ */
+
+static int n_computed, n_rendered;
+static uint64_t computed_ns;
+
+static void compute(struct request *request, struct rn_session *session)
+{
+    int channel;
+    float mean, map[32 * 32];
+    rn_session_features(session, request->images->tensor, 1, 1, &channel, &mean, map);
+    cr_assert_gt(mean, 0);
+    computed_ns = uv_hrtime();
+    n_computed++;
+}
+
+static void render(struct request *request)
+{
+    (void)request;
+    n_rendered++;
+}
+
+static struct request *make_alone(const char *model)
+{
+    struct request *request = make(model, 1);
+    request->alone = compute;
+    request->render = render;
+    return request;
+}
+
+Test(pipeline, one_wants_the_engine_alone_and_comes_after_the_others)
+{
+    struct request *alone = make_alone("a"), *another = make_alone("a"), *crowd[N];
+    struct problem problem;
+    cr_assert(pipeline_admit_alone(pipeline, &problem));
+    pipeline_submit(pipeline, alone);
+    cr_assert_eq(pipeline_queued_images(pipeline), 0, "nobody waits for it");
+    cr_assert_not(pipeline_admit_alone(pipeline, &problem), "one at a time");
+    pipeline_submit(pipeline, another);
+    cr_assert_eq(n_done, 1);
+    cr_assert_eq(another->problem.type, PROBLEM_ENGINE_BUSY);
+    cr_assert_gt(another->problem.retry_after_ms, 0);
+    for (int i = 0; i < N; i++) {
+        crowd[i] = make("b", 1);
+        crowd[i]->images[0].bytes = other_file();
+        crowd[i]->images[0].n_bytes = n_photo + 1;
+        pipeline_submit(pipeline, crowd[i]);
+    }
+    run_until(2 + N);
+    cr_assert_eq(n_computed, 1);
+    cr_assert_eq(n_rendered, 1);
+    cr_assert_eq(alone->images->problem.type, PROBLEM_NONE);
+    for (int i = 0; i < N; i++) {
+        cr_assert_eq(crowd[i]->images->problem.type, PROBLEM_NONE);
+        cr_assert_lt(crowd[i]->images->batch_end_ns, computed_ns);
+        request_free(crowd[i]);
+    }
+    cr_assert(pipeline_admit_alone(pipeline, &problem), "%s", problem.detail);
+    request_free(alone);
+    request_free(another);
+}
+
+Test(pipeline, who_wants_the_engine_alone_is_refused_while_images_wait)
+{
+    struct request *request = make("a", 3);
+    struct problem problem;
+    pipeline_submit(pipeline, request);
+    cr_assert_not(pipeline_admit_alone(pipeline, &problem));
+    cr_assert_eq(problem.type, PROBLEM_ENGINE_BUSY);
+    run_until(1);
+    request_free(request);
+}
+
+Test(pipeline, what_does_not_decode_is_neither_computed_nor_rendered)
+{
+    struct request *bad = make_alone("a"), *late = make_alone("a");
+    bad->images->bytes = (const uint8_t *)"no image";
+    bad->images->n_bytes = 8;
+    pipeline_submit(pipeline, bad);
+    run_until(1);
+    cr_assert_eq(bad->images->problem.type, PROBLEM_UNSUPPORTED_FORMAT);
+    late->deadline_ns = uv_hrtime();
+    pipeline_submit(pipeline, late);
+    run_until(2);
+    cr_assert_eq(late->images->problem.type, PROBLEM_DEADLINE_EXCEEDED);
+    cr_assert_eq(n_computed + n_rendered, 0);
+    request_free(bad);
+    request_free(late);
+}
+
+/* Before decoding, while it waits for the engine, has it, waits for its picture, has that. */
+Test(pipeline, who_wants_the_engine_alone_may_leave_at_any_time)
+{
+    for (int turns = 0; turns < 12; turns++) {
+        struct request *alone = make_alone("a"), *other = make("b", 2);
+        other->render = render;
+        n_done = 0;
+        pipeline_submit(pipeline, alone);
+        pipeline_submit(pipeline, other);
+        for (int i = 0; i < turns && n_done < 2; i++)
+            (void)uv_run(&loop, UV_RUN_ONCE);
+        if (alone->done)
+            pipeline_cancel(pipeline, alone);
+        if (turns % 2 && other->done)
+            pipeline_cancel(pipeline, other);
+        run_until(2);
+        cr_assert_null(alone->done);
+        request_free(alone);
+        request_free(other);
+        cr_assert_eq(pipeline_in_flight(pipeline), 0);
+        cr_assert_eq(pipeline_queued_images(pipeline), 0);
+    }
+    struct problem problem;
+    cr_assert(pipeline_admit_alone(pipeline, &problem), "%s", problem.detail);
+}
+
+/* In one batch, some who want to know why and some who do not. */
+Test(pipeline, maps_are_made_for_those_who_asked_and_change_nothing)
+{
+    struct request *crowd[N];
+    int n_shared = 0;
+    for (int i = 0; i < N; i++) {
+        crowd[i] = make("a", 1);
+        crowd[i]->images[0].bytes = other_file();
+        crowd[i]->images[0].n_bytes = n_photo + 1;
+        crowd[i]->explain = i % 3 == 1;
+        crowd[i]->explain_class = i % 2 ? -1 : i % 10;
+        pipeline_submit(pipeline, crowd[i]);
+    }
+    run_until(N);
+    for (int i = 0; i < N; i++) {
+        const struct request_image *image = crowd[i]->images;
+        int best;
+        cr_assert_eq(image->problem.type, PROBLEM_NONE);
+        cr_assert_arr_eq(image->logits, crowd[0]->images->logits, 10 * sizeof(float));
+        cr_assert_eq(image->cam != NULL, i % 3 == 1);
+        if (!image->cam)
+            continue;
+        double sum = 0;
+        for (int k = 0; k < 64; k++)
+            sum += (double)image->cam[k];
+        rn_top_k(image->logits, 10, 1, &best);
+        cr_assert_eq(image->cam_class, i % 2 ? best : i % 10);
+        cr_assert_float_eq(sum / 64 + (double)image->cam_bias,
+                           (double)image->logits[image->cam_class], 1e-4);
+        n_shared += image->batch_size > 1;
+    }
+    cr_assert_gt(n_shared, 0);
+    for (int i = 0; i < N; i++)
+        request_free(crowd[i]);
+}
+
 /* ---- the same file twice ------------------------------------------------------------------------
  */
 
