@@ -91,6 +91,13 @@ RN_MUST_USE enum rn_status rn_image_crop(const struct rn_image *image,
                                          const struct rn_recipe *recipe, uint8_t *rgb,
                                          struct rn_error *err);
 
+/* The size of an image whose longer side is at most `side`, larger ones being scaled down. */
+void rn_image_fit(int width, int height, int side, int *fit_width, int *fit_height);
+
+/* The whole image in another size: rgb is [height][width][3]. RN_NO_MEMORY. */
+RN_MUST_USE enum rn_status rn_image_scale(const struct rn_image *image, int width, int height,
+                                          uint8_t *rgb, struct rn_error *err);
+
 /* The part of an upright image of this size that rn_image_crop takes, in its own pixels. */
 struct rn_region {
     double x, y, width, height;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "server/clock.h"
+#include "server/http.h"
 #include "server/registry.h"
 #include "server/request.h"
 #include "server/text.h"
@@ -256,6 +257,25 @@ char *api_answer_json(struct api_answer *answer, size_t *n)
         write_hf(&out, answer, tops);
     free(tops);
     return text_take(&out, n);
+}
+
+void api_answer_headers(const struct request_image *image, const struct rn_model_info *info,
+                        struct http_exchange *exchange)
+{
+    int best;
+    char number[32];
+    struct text label = {0};
+    rn_softmax(image->logits, info->classes, image->logits);
+    rn_top_k(image->logits, info->classes, 1, &best);
+    for (const char *p = info->labels[best]; *p; p++)
+        text_format(&label, *p < ' ' || *p > '~' || *p == '%' ? "%%%02X" : "%c", (uint8_t)*p);
+    if (label.bytes)
+        http_reply_header(exchange, "X-Resnetd-Label", label.bytes);
+    text_done(&label);
+    (void)snprintf(number, sizeof number, "%.6f", (double)image->logits[best]);
+    http_reply_header(exchange, "X-Resnetd-Score", number);
+    (void)snprintf(number, sizeof number, "%d", image->cam_class);
+    http_reply_header(exchange, "X-Resnetd-Class", number);
 }
 
 void api_answer_server_timing(const struct api_answer *answer, char *out, size_t size)

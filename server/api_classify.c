@@ -15,6 +15,7 @@
 #include "server/api_answer.h"
 #include "server/api_body.h"
 #include "server/api_job.h"
+#include "server/picture.h"
 #include "server/pipeline.h"
 #include "server/png.h"
 #include "server/registry.h"
@@ -28,6 +29,8 @@ struct classification {
     struct api_body body;
     int expected_ms; /* what a proxy in front will wait, 0 unknown */
     struct problem refusal;
+    char *picture; /* made by a render function of the request's */
+    size_t n_picture;
 };
 
 /* ---- at the header --------------------------------------------------------------------------- */
@@ -118,10 +121,37 @@ static void hash_raw(struct request *request)
     hash(request);
 }
 
+/* On a worker: the first image as the network saw it. */
+static void render_input(struct request *request)
+{
+    struct classification *c = request->user;
+    const struct request_image *image = request->images;
+    const int *input = request->model->info->input;
+    if (image->rgb)
+        c->picture = png_encode(image->rgb, input[2], input[1], &c->n_picture);
+}
+
+/* On a worker: the map over the image, which is no larger than a preview. */
+static void render_explain(struct request *request)
+{
+    struct classification *c = request->user;
+    const struct request_image *image = request->images;
+    const struct rn_model_info *info = request->model->info;
+    const struct rn_region region =
+        rn_image_region(image->preview_width, image->preview_height, &info->recipe);
+    struct picture picture = {image->preview, image->preview_width, image->preview_height, 0};
+    picture_overlay(&picture, &region, image->cam, info->cam[0], info->cam[1]);
+    c->picture = png_encode(picture.rgb, picture.width, picture.height, &c->n_picture);
+}
+
 /* What the parameters want beside scores. */
 static void set_wishes(struct request *request, const struct api_params *params)
 {
     request->keep_rgb = params->debug_input;
+    request->keep_preview = params->explain_png;
+    request->render = params->debug_input   ? render_input
+                      : params->explain_png ? render_explain
+                                            : NULL;
     request->explain = params->explain;
     request->explain_class = params->has_explain_class ? params->explain_class : -1;
 }
@@ -143,6 +173,9 @@ static void parse(struct request *request)
     if (request->explain && (c->body.shape == API_SHAPE_HF || c->body.shape == API_SHAPE_HF_MANY))
         problem_parameter(&request->problem, "explain",
                           "explain: the answer to \"inputs\" has no room for it; send \"image\"");
+    if (request->keep_preview && request->n_images > 1)
+        problem_parameter(&request->problem, "explain_format",
+                          "explain_format: a picture is one image's, not %d", request->n_images);
 }
 
 /* Models are the loop's to find, so a body that names another one than the query comes back with
@@ -165,15 +198,14 @@ static bool change_model(struct classification *c)
     return true;
 }
 
-/* The first image as the network saw it. */
-static void reply_input(struct classification *c)
+/* With the prediction in headers. */
+static void reply_picture(struct classification *c)
 {
-    const struct request_image *image = c->request->images;
-    const int *input = c->request->model->info->input;
-    size_t n = 0;
-    char *png = png_encode(image->rgb, input[2], input[1], &n);
-    if (png) {
-        http_reply(c->exchange, 200, "image/png", png, n);
+    if (c->picture && c->request->explain)
+        api_answer_headers(c->request->images, c->request->model->info, c->exchange);
+    if (c->picture) {
+        http_reply(c->exchange, 200, "image/png", c->picture, c->n_picture);
+        c->picture = NULL;
     } else {
         problem_set(&c->refusal, PROBLEM_INTERNAL, "out of memory");
         http_reply_problem(c->exchange, &c->refusal);
@@ -219,10 +251,10 @@ static void done(struct request *request)
         return;
     else if (request->problem.type != PROBLEM_NONE)
         http_reply_problem(c->exchange, &request->problem);
-    else if (first->type != PROBLEM_NONE && (request->n_images == 1 || request->keep_rgb))
+    else if (first->type != PROBLEM_NONE && (request->n_images == 1 || request->render))
         http_reply_problem(c->exchange, first);
-    else if (request->keep_rgb)
-        reply_input(c);
+    else if (request->render)
+        reply_picture(c);
     else
         reply_answer(c);
 }
@@ -285,6 +317,7 @@ void api_classify_completed(const struct api *api, struct http_exchange *exchang
     api_job_completed(api, exchange, request, request ? request->model : c->model, &c->refusal);
     request_free(c->request);
     api_body_done(&c->body);
+    free(c->picture);
     if (c->model)
         registry_unref(c->model);
     free(c);

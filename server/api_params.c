@@ -135,13 +135,32 @@ static bool read_explain_class(struct api_params *params, const char *name, cons
     return true;
 }
 
+static bool read_explain_format(struct api_params *params, const char *name, const char *value,
+                                struct problem *problem)
+{
+    params->explain_png = strcmp(value, "png") == 0;
+    params->has_explain_format = true;
+    if (!params->explain_png && strcmp(value, "json") != 0) {
+        problem_parameter(problem, name, "explain_format: \"%s\" is neither json nor png", value);
+        return false;
+    }
+    return true;
+}
+
 static const struct {
     const char *name;
     read_fn read;
 } table[] = {
-    {"top_k", read_top_k}, {"threshold", read_threshold}, {"timeout_ms", read_timeout_ms},
-    {"model", read_model}, {"labels", read_labels},       {"timings", read_timings},
-    {"debug", read_debug}, {"explain", read_explain},     {"explain_class", read_explain_class},
+    {"top_k", read_top_k},
+    {"threshold", read_threshold},
+    {"timeout_ms", read_timeout_ms},
+    {"model", read_model},
+    {"labels", read_labels},
+    {"timings", read_timings},
+    {"debug", read_debug},
+    {"explain", read_explain},
+    {"explain_class", read_explain_class},
+    {"explain_format", read_explain_format},
 };
 
 bool api_params_set(struct api_params *params, const char *name, const char *value,
@@ -165,8 +184,14 @@ bool api_params_check(const struct api_params *params, int classes, struct probl
                           params->top_k, classes);
         return false;
     }
-    if (params->has_explain_class && !params->explain) {
-        problem_parameter(problem, "explain_class", "explain_class goes with explain=cam");
+    if ((params->has_explain_class || params->has_explain_format) && !params->explain) {
+        const char *name = params->has_explain_class ? "explain_class" : "explain_format";
+        problem_parameter(problem, name, "%s goes with explain=cam", name);
+        return false;
+    }
+    if (params->explain_png && params->debug_input) {
+        problem_parameter(problem, "debug",
+                          "debug=input and explain_format=png ask for two pictures");
         return false;
     }
     if (params->has_explain_class &&

@@ -24,6 +24,8 @@ struct api_params {
     bool explain;      /* add a class-activation map */
     int explain_class; /* as given */
     bool has_explain_class;
+    bool explain_png; /* answer a picture of the map over the image */
+    bool has_explain_format;
 };
 extern const struct api_params api_params_default;
 

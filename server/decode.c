@@ -88,6 +88,18 @@ static bool set_problem(struct request_image *image, const struct pixels_result 
     return true;
 }
 
+static bool keep_preview(struct request_image *image, const uint8_t *rgb)
+{
+    rn_image_fit(image->info.width, image->info.height, PIXELS_PREVIEW_SIDE, &image->preview_width,
+                 &image->preview_height);
+    const size_t n = (size_t)3 * (size_t)image->preview_width * (size_t)image->preview_height;
+    image->preview = malloc(n);
+    if (!image->preview)
+        return out_of_memory(image);
+    memcpy(image->preview, rgb, n);
+    return true;
+}
+
 /* The network's input from the pixels, which are kept where the request wants them. */
 static bool make_tensor(struct request_image *image, const struct rn_model_info *model,
                         const uint8_t *rgb)
@@ -128,10 +140,12 @@ bool decode_image(struct request_image *image, const struct decode_means *means)
     const struct pixels_order order = {.limits = means->limits,
                                        .recipe = model->recipe,
                                        .bounds = means->bounds,
-                                       .deadline_ns = image->request->deadline_ns};
+                                       .deadline_ns = image->request->deadline_ns,
+                                       .preview = image->request->keep_preview};
     struct pixels_result result;
     image->decode_start_ns = uv_hrtime();
-    uint8_t *own = means->sandbox ? NULL : malloc(n_values(model));
+    const size_t n_preview = order.preview ? PIXELS_PREVIEW_BYTES : 0;
+    uint8_t *own = means->sandbox ? NULL : malloc(n_values(model) + n_preview);
     if (!means->sandbox && !own)
         return out_of_memory(image);
     const uint8_t *rgb = make_pixels(image, means, &order, &result, own);
@@ -140,8 +154,9 @@ bool decode_image(struct request_image *image, const struct decode_means *means)
         image->has_info = result.has_info;
         image->decode_end_ns = result.decode_end_ns;
     }
-    const bool made =
-        rgb && !set_problem(image, &result, &means->limits) && make_tensor(image, model, rgb);
+    const bool made = rgb && !set_problem(image, &result, &means->limits) &&
+                      make_tensor(image, model, rgb) &&
+                      (!order.preview || keep_preview(image, rgb + n_values(model)));
     if (made)
         image->preprocess_end_ns = uv_hrtime();
     free(own);

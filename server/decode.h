@@ -21,8 +21,8 @@ struct decode_means {
     int slot;                /* of the sandbox, for this worker alone */
 };
 
-/* Sets info, tensor, rgb (kept when request->keep_rgb) and the time stamps, and makes room for
- * logits and, where wanted, cam; or sets problem, and returns false. */
+/* Sets info, tensor, rgb and preview (when the request keeps them) and the time stamps, and makes
+ * room for logits and, where wanted, cam; or sets problem, and returns false. */
 bool decode_image(struct request_image *image, const struct decode_means *means);
 
 #endif

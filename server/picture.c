@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 
 #define GAP_GREY 40
-#define OVERLAY_ALPHA 0.65f
+#define OVERLAY_ALPHA 0.75f
 
 static uint8_t to_byte(float value)
 {
@@ -124,7 +124,7 @@ static float interpolate(const float *grid, int h, int w, float y, float x)
 static void tint(uint8_t rgb[3], float t)
 {
     static const float warm[2][3] = {{255, 200, 0}, {230, 20, 0}}, cold[3] = {0, 90, 255};
-    const float strength = fabsf(t), alpha = OVERLAY_ALPHA * sqrtf(strength);
+    const float strength = fabsf(t), alpha = OVERLAY_ALPHA * strength;
     for (int c = 0; c < 3; c++) {
         const float colour = t > 0 ? warm[0][c] + strength * (warm[1][c] - warm[0][c]) : cold[c];
         rgb[c] = to_byte((float)rgb[c] * (1 - alpha) + colour * alpha);

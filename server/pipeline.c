@@ -73,6 +73,9 @@ static void finish_request(struct pipeline *pipeline, struct request *request)
         stats_request(&request->model->stats, request, uv_hrtime());
     if (pipeline->alone == request)
         pipeline->alone = NULL;
+    if (request->has_preview_seat)
+        pipeline->n_previews--;
+    request->has_preview_seat = false;
     request->done(request);
     for (struct request *follower = followers; follower; follower = next) {
         next = follower->next_follower;
@@ -139,7 +142,7 @@ static void parsed(void *context, struct request *request)
     else if (request->problem.type == PROBLEM_NONE && n_more > 0)
         (void)pipeline_admit(pipeline, request->model, n_more, request->deadline_ns,
                              &request->problem);
-    if (request->problem.type != PROBLEM_NONE) {
+    if (request->problem.type != PROBLEM_NONE || !pipeline_admit_preview(pipeline, request)) {
         expect(pipeline, request->model, -1);
         finish_request(pipeline, request);
     } else if (!reused(pipeline, request, 1)) {
@@ -306,7 +309,8 @@ static void take(struct pipeline *pipeline, struct request *request)
     if (late)
         request_late(&request->problem, "receive"); /* the upload took all of it */
     else
-        admitted = pipeline_admit_request(pipeline, request, n_images);
+        admitted = pipeline_admit_request(pipeline, request, n_images) &&
+                   (!request->images || pipeline_admit_preview(pipeline, request));
     pipeline->n_requests++;
     if (!admitted) {
         finish_request(pipeline, request);

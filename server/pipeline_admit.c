@@ -16,6 +16,7 @@
 
 #define ALONE_MAX_SATURATION 0.5
 #define ALONE_RETRY_MS 1000
+#define MAX_PREVIEWS 8 /* requests that keep one, of 3 MB each */
 
 /* What is ahead of one more image of this model, from now. Models take turns: of another model no
  * more batches come first than this one has, plus one. */
@@ -103,6 +104,21 @@ bool pipeline_admit_alone(const struct pipeline *pipeline, struct problem *probl
         return true;
     problem->retry_after_ms = ALONE_RETRY_MS;
     return false;
+}
+
+bool pipeline_admit_preview(struct pipeline *pipeline, struct request *request)
+{
+    if (!request->keep_preview || request->has_preview_seat)
+        return true;
+    if (pipeline->n_previews >= MAX_PREVIEWS) {
+        problem_set(&request->problem, PROBLEM_ENGINE_BUSY, "%d pictures are being made",
+                    pipeline->n_previews);
+        request->problem.retry_after_ms = ALONE_RETRY_MS;
+        return false;
+    }
+    request->has_preview_seat = true;
+    pipeline->n_previews++;
+    return true;
 }
 
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model)

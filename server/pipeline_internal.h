@@ -19,6 +19,7 @@ struct pipeline {
     struct reuse *reuse;
     struct request *orphans, **last_orphan; /* lost their leader, to be taken once more */
     struct request *alone;       /* the one that wants the engine alone, until it is done */
+    int n_previews;              /* requests that keep one */
     bool alone_waits;            /* it is decoded, and only the engine is missing */
     struct registry_model *busy; /* models with images, the next to serve first */
     uint64_t paced_ns;           /* since when the next batch has been worked for */
@@ -31,6 +32,9 @@ struct pipeline {
 /* pipeline_admit() for a request whose body is there; notes when that was, and what was predicted.
  */
 bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, int n_images);
+/* A request that keeps a preview takes one of few seats, until it is done; false with its problem
+ * set when all are taken. */
+bool pipeline_admit_preview(struct pipeline *pipeline, struct request *request);
 /* From those requests only that had little time to spare: how far off a short wait was predicted
  * says nothing about a long one, and nobody depends on it. */
 void pipeline_learn_admission(struct pipeline *pipeline, const struct request *request,

@@ -27,6 +27,12 @@ static enum rn_status decode(const struct pixels_order *order, const uint8_t *by
         return status;
     result->decode_end_ns = uv_hrtime();
     status = rn_image_crop(&image, &order->recipe, rgb, &result->err);
+    if (status == RN_OK && order->preview) {
+        const size_t side = (size_t)order->recipe.crop;
+        int width, height;
+        rn_image_fit(image.info.width, image.info.height, PIXELS_PREVIEW_SIDE, &width, &height);
+        status = rn_image_scale(&image, width, height, rgb + 3 * side * side, &result->err);
+    }
     rn_image_done(&image);
     result->crop_end_ns = uv_hrtime();
     return status;

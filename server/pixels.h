@@ -20,11 +20,16 @@ struct decode_bounds {
     uint64_t run_ns; /* of one image through the network */
 };
 
+/* The longer side of a preview at most, and what it takes. */
+#define PIXELS_PREVIEW_SIDE 1024
+#define PIXELS_PREVIEW_BYTES ((size_t)3 * PIXELS_PREVIEW_SIDE * PIXELS_PREVIEW_SIDE)
+
 struct pixels_order {
     struct rn_image_limits limits;
     struct rn_recipe recipe;
     struct decode_bounds bounds;
     uint64_t deadline_ns; /* uv_hrtime, the same clock in every process */
+    bool preview;         /* the whole upright image is wanted as well */
 };
 
 enum pixels_verdict {
@@ -44,7 +49,8 @@ struct pixels_result {
     uint64_t start_ns, decode_end_ns, crop_end_ns; /* 0 = not come to */
 };
 
-/* rgb is [crop][crop][3] of the recipe, written where the verdict is PIXELS_MADE. */
+/* rgb is [crop][crop][3] of the recipe, written where the verdict is PIXELS_MADE; behind it, where
+ * the order says so, the preview: the image in the size of rn_image_fit for PIXELS_PREVIEW_SIDE. */
 void pixels_make(const struct pixels_order *order, const uint8_t *bytes, size_t n,
                  struct pixels_result *result, uint8_t *rgb);
 

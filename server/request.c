@@ -100,6 +100,7 @@ void request_free(struct request *request)
         free(request->images[i].owned);
         free(request->images[i].tensor);
         free(request->images[i].rgb);
+        free(request->images[i].preview);
         free(request->images[i].logits);
         free(request->images[i].cam);
     }

@@ -42,9 +42,11 @@ struct request_image {
     uint8_t *owned;            /* decoded base64, else NULL */
     struct rn_image_info info; /* valid once has_info */
     bool has_info;
-    float *tensor;  /* [3][h][w] */
-    bool is_tensor; /* came as that: there is no file */
-    uint8_t *rgb;   /* [h][w][3] that the network saw, kept when request->keep_rgb */
+    float *tensor;    /* [3][h][w] */
+    bool is_tensor;   /* came as that: there is no file */
+    uint8_t *rgb;     /* [h][w][3] that the network saw, kept when request->keep_rgb */
+    uint8_t *preview; /* the upright image, when request->keep_preview */
+    int preview_width, preview_height;
     float *logits;  /* [classes] */
     float *cam;     /* class-activation map, for request->explain: [cam[0]][cam[1]] */
     float cam_bias; /* of its class */
@@ -58,7 +60,8 @@ struct request {
     struct registry_model *model; /* referenced; released by request_free */
     struct request_image *images; /* [n_images]; set before submit or by parse */
     int n_images, n_finished;
-    bool keep_rgb;
+    bool keep_rgb, keep_preview;
+    bool has_preview_seat; /* the pipeline's: counts among those that keep a preview */
     bool explain;          /* images want class-activation maps */
     int explain_class;     /* of this class; < 0: of the best one */
     atomic_bool cancelled; /* the client left: what has not started will not */

@@ -46,7 +46,7 @@ void reuse_free(struct reuse *reuse)
 /* The one image of a request that may share; NULL for others. */
 static struct request_image *image_of(const struct request *request)
 {
-    const bool scores_only = !request->keep_rgb && !request->explain && !request->render;
+    const bool scores_only = !request->explain && !request->render;
     const bool may_share = request->n_images == 1 && scores_only;
     return may_share && !request->images->is_tensor ? request->images : NULL;
 }

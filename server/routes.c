@@ -201,7 +201,7 @@ static void allow_origin(const struct api *api, struct http_exchange *exchange)
     http_reply_header(exchange, "Access-Control-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Access-Control-Expose-Headers",
                       "X-Request-Id, Server-Timing, Retry-After, Inference-Header-Content-Length, "
-                      "X-Resnetd-Label, X-Resnetd-Score, X-Resnetd-Channels, "
+                      "X-Resnetd-Label, X-Resnetd-Score, X-Resnetd-Class, X-Resnetd-Channels, "
                       "X-Resnetd-Columns");
     http_reply_header(exchange, "Timing-Allow-Origin", api->cors_origin);
     http_reply_header(exchange, "Vary", "Origin");

@@ -9,8 +9,9 @@
 
 #include "server/sandbox.h"
 
-/* Room in a slot for the pixels that a network sees. */
-#define SANDBOX_MAX_RGB_BYTES ((size_t)3 * RN_MAX_INPUT_SIDE * RN_MAX_INPUT_SIDE)
+/* Room in a slot for the pixels that a network sees, and a preview. */
+#define SANDBOX_MAX_RGB_BYTES                                                                      \
+    ((size_t)3 * RN_MAX_INPUT_SIDE * RN_MAX_INPUT_SIDE + PIXELS_PREVIEW_BYTES)
 
 /* A slot in shared memory: this, then the file, then the pixels, each from a page's beginning. */
 struct sandbox_slot {

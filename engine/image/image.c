@@ -172,6 +172,25 @@ enum rn_status rn_image_crop(const struct rn_image *image, const struct rn_recip
     return resample(image->rgb, &x, &y, recipe->interpolation, rgb, err);
 }
 
+void rn_image_fit(int width, int height, int side, int *fit_width, int *fit_height)
+{
+    const int longer = width > height ? width : height;
+    const int shorter = width > height ? height : width;
+    const int fit_longer = longer < side ? longer : side;
+    int fit_shorter = (int)(((int64_t)shorter * fit_longer + longer / 2) / longer);
+    fit_shorter = fit_shorter < 1 ? 1 : fit_shorter;
+    *fit_width = width > height ? fit_longer : fit_shorter;
+    *fit_height = width > height ? fit_shorter : fit_longer;
+}
+
+enum rn_status rn_image_scale(const struct rn_image *image, int width, int height, uint8_t *rgb,
+                              struct rn_error *err)
+{
+    const struct resample_axis x = {image->info.width, width, 0, width};
+    const struct resample_axis y = {image->info.height, height, 0, height};
+    return resample(image->rgb, &x, &y, RN_BILINEAR, rgb, err);
+}
+
 void rn_image_normalize(const uint8_t *rgb, const struct rn_recipe *recipe, float *tensor)
 {
     size_t pixels = (size_t)recipe->crop * (size_t)recipe->crop;

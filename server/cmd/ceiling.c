@@ -9,7 +9,9 @@
 
 #define CONNECTION_BYTES ((size_t)34 << 10) /* the library's pool, and our part */
 /* A decode helper's own, and the pixels that it hands over. */
-#define HELPER_BYTES ((size_t)4 << 20)
+#define HELPER_BYTES ((size_t)8 << 20)
+/* Previews that are kept, pictures and texts that are being made, one request's feature maps. */
+#define PICTURE_BYTES ((size_t)96 << 20)
 #define BASE_BYTES ((size_t)24 << 20)
 
 /* What the network sees, as pixels and as floats, its scores and a class-activation map. */
@@ -31,6 +33,7 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
         .uploads = config->max_upload_bytes + config->max_upload_bytes / 4 * 3,
         .connections = (size_t)config->max_connections * CONNECTION_BYTES,
         .cache = config->cache_bytes,
+        .pictures = PICTURE_BYTES,
         .base = BASE_BYTES,
     };
     for (const struct registry_model *m = registry_first(registry); m; m = m->next) {
@@ -47,5 +50,5 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
 size_t ceiling_total(const struct ceiling *ceiling)
 {
     return ceiling->models + ceiling->images + ceiling->decoding + ceiling->uploads +
-           ceiling->connections + ceiling->cache + ceiling->base;
+           ceiling->connections + ceiling->cache + ceiling->pictures + ceiling->base;
 }

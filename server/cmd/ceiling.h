@@ -17,7 +17,8 @@ struct ceiling {
     size_t uploads;     /* bodies, and what JSON's base64 becomes */
     size_t connections; /* all of them open */
     size_t cache;
-    size_t base; /* program, libraries, stacks, logs, metrics */
+    size_t pictures; /* of those who want to see something: a few at a time */
+    size_t base;     /* program, libraries, stacks, logs, metrics */
 };
 
 struct ceiling ceiling_of(const struct config *config, int n_decoders,

@@ -195,9 +195,9 @@ static void tell_memory(const struct serve *s)
     const struct ceiling m = ceiling_of(&s->config, s->pool.n_decoders, s->api.registry);
     log_event(LOG_INFO, "memory at most",
               "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
-              "base=%zu",
+              "pictures=%zu base=%zu",
               ceiling_total(&m), m.models, m.images, m.decoding, m.uploads, m.connections, m.cache,
-              m.base);
+              m.pictures, m.base);
     metrics_set(s->metrics, METRIC_MEMORY_CEILING, "", (double)ceiling_total(&m));
 }
 

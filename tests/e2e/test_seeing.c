@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "tests/e2e/support_server.h"
 
 static struct server server;
@@ -143,9 +144,13 @@ Test(e2e_seeing, the_region_is_the_part_of_the_photograph_that_was_seen)
 
 Test(e2e_seeing, wrong_explain_parameters_are_named)
 {
-    static const char *const queries[] = {
-        "explain=lime", "explain_class=1", "explain=cam&explain_class=10",
-        "explain=cam&explain_class=-1", "explain=cam&explain_class=x"};
+    static const char *const queries[] = {"explain=lime",
+                                          "explain_class=1",
+                                          "explain=cam&explain_class=10",
+                                          "explain=cam&explain_class=-1",
+                                          "explain=cam&explain_class=x",
+                                          "explain_format=png",
+                                          "explain=cam&explain_format=gif"};
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
         char path[128];
         struct reply reply;
@@ -358,4 +363,110 @@ Test(e2e_seeing, wrong_questions_for_features_are_named)
     ask_get(&server, "/features?layer=fc", &reply);
     reply_is_problem(&reply, 405, "method-not-allowed");
     reply_done(&reply);
+}
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+static void decode(const char *bytes, size_t n, struct rn_image *out)
+{
+    struct rn_error err = {0};
+    cr_assert_eq(rn_image_decode((const uint8_t *)bytes, n, &rn_image_limits_default, out, &err),
+                 RN_OK, "%s", err.text);
+}
+
+/* How many pixels in and outside of the region differ between two pictures of the same size. */
+static void count_changes(const struct rn_image *a, const struct rn_image *b, const json_t *region,
+                          int *n_inside, int *n_outside)
+{
+    double r[4];
+    for (size_t i = 0; i < 4; i++)
+        r[i] = json_number_value(json_array_get(region, i));
+    *n_inside = *n_outside = 0;
+    cr_assert_eq(a->info.width, b->info.width);
+    cr_assert_eq(a->info.height, b->info.height);
+    for (int y = 0; y < a->info.height; y++)
+        for (int x = 0; x < a->info.width; x++) {
+            const size_t at = 3 * (size_t)(y * a->info.width + x);
+            const bool same = memcmp(a->rgb + at, b->rgb + at, 3) == 0;
+            if (x + 0.5 >= r[0] && x + 0.5 < r[0] + r[2] && y + 0.5 >= r[1] &&
+                y + 0.5 < r[1] + r[3])
+                *n_inside += !same;
+            else
+                *n_outside += !same;
+        }
+}
+
+Test(e2e_seeing, a_map_as_a_picture_lies_on_the_upright_image_where_it_was_seen)
+{
+    static const char *const files[] = {
+        PHOTO, "tests/golden/images/orientation-3.jpg", "tests/golden/images/orientation-6.jpg",
+        "tests/golden/images/crop-wide.png", "tests/golden/images/crop-thin.png"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct reply picture, json;
+        struct rn_image drawn, image;
+        size_t n;
+        char *bytes = read_file(files[i], &n);
+        int n_inside, n_outside;
+        ask_file(&server, "/classify?explain=cam&explain_format=png", files[i], &picture);
+        cr_assert_eq(picture.status, 200, "%s", picture.body);
+        cr_assert_str_eq(reply_header(&picture, "Content-Type"), "image/png");
+        ask_file(&server, "/classify?explain=cam", files[i], &json);
+        const json_t *best = json_array_get(json_object_get(json.json, "predictions"), 0);
+        const json_t *explain = json_object_get(json.json, "explain");
+        cr_assert_str_eq(reply_header(&picture, "X-Resnetd-Label"),
+                         json_string_value(json_object_get(best, "label")));
+        cr_assert_float_eq(atof(reply_header(&picture, "X-Resnetd-Score")), number(best, "score"),
+                           1e-6);
+        decode(bytes, n, &image);
+        decode(picture.body, picture.n, &drawn);
+        count_changes(&image, &drawn, json_object_get(explain, "region"), &n_inside, &n_outside);
+        cr_assert_eq(n_outside, 0, "%s", files[i]);
+        cr_assert_gt(n_inside, 0, "%s", files[i]);
+        rn_image_done(&image);
+        rn_image_done(&drawn);
+        free(bytes);
+        reply_done(&picture);
+        reply_done(&json);
+    }
+}
+
+Test(e2e_seeing, pictures_are_one_images_and_not_two_at_once)
+{
+    struct reply reply;
+    ask_file(&server, "/classify?explain=cam&explain_format=png&debug=input", PHOTO, &reply);
+    reply_is_problem(&reply, 400, "bad-parameter");
+    reply_done(&reply);
+    ask_file(&server, "/classify?explain=cam&explain_format=png", "README.md", &reply);
+    reply_is_problem(&reply, 415, "unsupported-format");
+    reply_done(&reply);
+    curl_mime *mime = curl_mime_init(NULL);
+    for (int i = 0; i < 2; i++) {
+        curl_mimepart *part = curl_mime_addpart(mime);
+        (void)curl_mime_name(part, "image");
+        (void)curl_mime_filedata(part, PHOTO);
+    }
+    ask(&server, &(struct ask){.path = "/classify?explain=cam&explain_format=png", .mime = mime},
+        &reply);
+    reply_is_problem(&reply, 400, "bad-parameter");
+    reply_done(&reply);
+}
+
+/* Without helper processes pixels take another way. */
+Test(e2e_seeing, pictures_are_the_same_when_threads_decode)
+{
+    static const char *const paths[] = {"/classify?explain=cam&explain_format=png",
+                                        "/classify?debug=input"};
+    struct server threads;
+    server_start(&threads, "--decode-isolation thread");
+    for (int i = 0; i < 2; i++) {
+        struct reply here, there;
+        ask_file(&server, paths[i], PHOTO, &here);
+        ask_file(&threads, paths[i], PHOTO, &there);
+        cr_assert_eq(there.status, 200, "%s", there.body);
+        cr_assert_eq(here.n, there.n);
+        cr_assert_eq(memcmp(here.body, there.body, here.n), 0);
+        reply_done(&here);
+        reply_done(&there);
+    }
+    server_stop(&threads);
 }

@@ -478,6 +478,33 @@ Test(image, the_region_is_where_the_crop_comes_from)
     }
 }
 
+Test(image, fits_a_size_into_a_square_and_never_enlarges)
+{
+    static const int rows[][5] = {{3000, 2000, 1024, 1024, 683}, {2000, 3000, 1024, 683, 1024},
+                                  {16384, 1, 1024, 1024, 1},     {1024, 1024, 1024, 1024, 1024},
+                                  {53, 38, 1024, 53, 38},        {1025, 1025, 1024, 1024, 1024}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int width, height;
+        rn_image_fit(rows[i][0], rows[i][1], rows[i][2], &width, &height);
+        cr_expect_eq(width, rows[i][3], "row %zu: %d", i, width);
+        cr_expect_eq(height, rows[i][4], "row %zu: %d", i, height);
+    }
+}
+
+/* What resizing and cutting gives where nothing is cut. */
+Test(image, scales_as_the_crop_does)
+{
+    struct rn_image image = decode("crop-square.png");
+    const struct rn_recipe recipe = {.resize = 20, .crop = 20, .std = {1, 1, 1}};
+    uint8_t crop[3 * 20 * 20], scaled[3 * 20 * 20];
+    struct rn_error err;
+    cr_assert_eq(image.info.width, image.info.height);
+    cr_assert_eq(rn_image_crop(&image, &recipe, crop, &err), RN_OK);
+    cr_assert_eq(rn_image_scale(&image, 20, 20, scaled, &err), RN_OK);
+    cr_assert_arr_eq(crop, scaled, sizeof crop);
+    rn_image_done(&image);
+}
+
 Test(image, reports_each_allocation_that_fails)
 {
     static const char *const names[] = {"orientation-6.jpg", "cmyk-progressive.jpg",
