@@ -2,16 +2,18 @@
  * receptive fields. One thread; prints to stdout.
  *
  * SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/cmd/drawing.h"
 #include "server/cmd/offline.h"
 #include "server/network.h"
 #include "server/text.h"
 
-static const char usage[] = "inspect [--json] [MODEL]\n\n"
+static const char usage[] = "inspect [--json] [--svg FILE] [MODEL]\n\n"
                             "Prints the layers of a model; without MODEL, of the embedded one.";
 
 /* 25557032 -> "25,557,032". */
@@ -76,12 +78,18 @@ static enum cmd_exit print_json(const struct rn_model *model)
 int cmd_inspect(int argc, char **argv, char **envp)
 {
     bool json = false;
+    const char *svg = "";
     const struct flag flags[] = {
         {.name = "json",
          .type = FLAG_SWITCH,
          .out = &json,
          .value = "",
          .help = "one JSON object instead of a table"},
+        {.name = "svg",
+         .type = FLAG_TEXT,
+         .out = &svg,
+         .value = "FILE",
+         .help = "draw the network into this file instead"},
     };
     enum cmd_exit code;
     if (!offline_flags(usage, flags, sizeof flags / sizeof *flags, &argc, argv, &code))
@@ -101,9 +109,12 @@ int cmd_inspect(int argc, char **argv, char **envp)
         return code;
     size_t n;
     const struct rn_layer *layers = rn_model_layers(model, &n);
-    if (json)
+    if (svg[0] && !drawing_write(svg, model)) {
+        offline_complain("%s: %s", svg, strerror(errno));
+        code = CMD_FAILED;
+    } else if (json)
         code = print_json(model);
-    else
+    else if (!svg[0])
         print_table(rn_model_info(model), layers, n);
     rn_model_free(model);
     return code;

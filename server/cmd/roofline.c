@@ -5,9 +5,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "server/svg.h"
 #include "server/text.h"
 
 #define WIDTH 900
@@ -57,23 +57,6 @@ static const char *colour_of(const char *algorithm)
     return "#7f7f7f";
 }
 
-/* Names come from model files. */
-static void add_escaped(struct text *out, const char *s)
-{
-    for (; *s; s++)
-        switch (*s) {
-        case '<':
-            text_add(out, "&lt;");
-            break;
-        case '&':
-            text_add(out, "&amp;");
-            break;
-        default:
-            if ((unsigned char)*s >= 0x20)
-                text_format(out, "%c", *s);
-        }
-}
-
 static void add_axes(struct text *out)
 {
     for (double x = X_MIN; x <= X_MAX * 1.01; x *= 10)
@@ -114,7 +97,7 @@ static void add_dots(struct text *out, const struct roofline *r)
         const struct roofline_dot *d = &r->dots[i];
         text_format(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"%s\"><title>",
                     at_x(d->flops_per_byte), at_y(d->gflops), colour_of(d->algorithm));
-        add_escaped(out, d->name);
+        svg_text(out, d->name);
         text_format(out, ": %s, %.0f GFLOP/s, %.1f operations per byte</title></circle>\n",
                     d->algorithm, d->gflops, d->flops_per_byte);
     }
@@ -129,7 +112,6 @@ static void add_dots(struct text *out, const struct roofline *r)
 bool roofline_write(const char *path, const struct roofline *roofline)
 {
     struct text out = {0};
-    size_t n;
     text_format(&out,
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
                 "font-family=\"sans-serif\" font-size=\"13\">\n<style>.grid{stroke:#ddd}"
@@ -137,17 +119,11 @@ bool roofline_write(const char *path, const struct roofline *roofline)
                 "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
                 "<text x=\"%d\" y=\"28\" font-size=\"16\">",
                 WIDTH, HEIGHT, LEFT);
-    add_escaped(&out, roofline->title);
+    svg_text(&out, roofline->title);
     text_add(&out, "</text>\n");
     add_axes(&out);
     add_roof(&out, roofline);
     add_dots(&out, roofline);
     text_add(&out, "</svg>\n");
-    char *svg = text_take(&out, &n);
-    FILE *file = svg ? fopen(path, "we") : NULL;
-    bool ok = file && fwrite(svg, 1, n, file) == n;
-    if (file)
-        ok = fclose(file) == 0 && ok;
-    free(svg);
-    return ok;
+    return svg_save(&out, path);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/e2e/support_server.h"
+#include "tests/support_model.h"
 
 TestSuite(e2e_cli, .timeout = 300);
 
@@ -143,6 +144,90 @@ Test(e2e_cli, inspect_prints_the_layers_and_their_totals)
     cr_assert_eq(program_run(&program, "inspect"), 0);
     cr_assert(strstr(program.stdout_text, "269,722 parameters"), "%s", program.stdout_text);
     program_done(&program);
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, what)); at++)
+        n++;
+    return n;
+}
+
+/* Every tag is closed, in order. */
+static bool is_well_formed(const char *xml)
+{
+    const char *open[64];
+    size_t n = 0;
+    for (const char *p = strchr(xml, '<'); p; p = strchr(p + 1, '<')) {
+        const char *end = strchr(p, '>');
+        const size_t length = strcspn(p + 1, " />");
+        if (!end || memchr(p + 1, '<', (size_t)(end - p - 1)))
+            return false;
+        if (p[1] == '/') {
+            if (n == 0 || strncmp(open[--n], p + 2, strcspn(p + 2, ">")) != 0)
+                return false;
+        } else if (end[-1] != '/') {
+            if (n == 64 || length == 0)
+                return false;
+            open[n++] = p + 1;
+        }
+    }
+    return n == 0;
+}
+
+/* Draws a model file, "" for the embedded one, and returns the picture. */
+static char *draw(const char *model)
+{
+    char path[64], args[256];
+    struct program program;
+    size_t n;
+    (void)snprintf(path, sizeof path, "/tmp/resnetd-test-%d.svg", (int)getpid());
+    (void)snprintf(args, sizeof args, "inspect --svg %s %s", path, model);
+    cr_assert_eq(program_run(&program, args), 0, "%s", program.stderr_text);
+    cr_assert_eq(program.n_stdout, 0, "nothing was asked for but the file");
+    program_done(&program);
+    char *svg = read_file(path, &n);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert(is_well_formed(svg), "%s", svg);
+    return svg;
+}
+
+Test(e2e_cli, inspect_draws_the_network)
+{
+    char *svg = draw("");
+    cr_assert_eq(count(svg, "class=\"add\""), 9);
+    cr_assert_eq(count(svg, "class=\"identity\""), 7 + 1, "and the legend");
+    cr_assert_eq(count(svg, "class=\"zeros\""), 2 + 1);
+    cr_assert_eq(count(svg, "class=\"projection\""), 1);
+    cr_assert_eq(count(svg, "<rect "), 19 + 2 + 1, "convolutions, head, background");
+    cr_assert(strstr(svg, "layer3.2.conv2"), "%s", svg);
+    free(svg);
+    struct program program;
+    cr_assert_eq(program_run(&program, "inspect --svg /nonexistent/x.svg"), 1);
+    cr_assert(strstr(program.stderr_text, "/nonexistent/x.svg"), "%s", program.stderr_text);
+    program_done(&program);
+}
+
+/* A name that would be markup, projections, and a stage that is too long to be drawn whole. */
+Test(e2e_cli, inspect_draws_any_name_and_any_depth)
+{
+    static const char file[] = "/tmp/resnetd-test-<g>&\"'.safetensors";
+    static const struct support_net net = {
+        SUPPORT_TORCHVISION, 3, 2, {2, 60, 1}, 4, 1, 64, true, 10, 0.2};
+    static const struct support_options options = {.type = WEIGHT_F32, .prefix = "", .size = 32};
+    struct support_model model;
+    support_model_make(&net, &options, &model);
+    FILE *out = fopen(file, "wbe");
+    cr_assert(out && fwrite(model.bytes, 1, model.n, out) == model.n && fclose(out) == 0);
+    support_model_done(&model);
+    char *svg = draw(file);
+    cr_assert_eq(unlink(file), 0);
+    cr_assert(strstr(svg, "resnetd-test-&lt;g&gt;&amp;\"'"), "%s", svg);
+    cr_assert(strstr(svg, "52 more blocks"), "%s", svg);
+    cr_assert_eq(count(svg, "class=\"projection\""), 2 + 1);
+    cr_assert_eq(count(svg, "class=\"add\""), 2 + 8 + 1);
+    free(svg);
 }
 
 Test(e2e_cli, bench_reports_every_batch_size_and_team)
