@@ -122,6 +122,8 @@ static void run_done(uv_work_t *work, int status)
         runner->zeros = NULL;
     } else if (runner->batch.alone) {
         give_times(runner, runner->batch.images[0]);
+        metrics_add(runner->metrics, METRIC_ENGINE_BUSY, "",
+                    (double)(runner->batch.end_ns - runner->batch.start_ns) / 1e9);
     } else {
         show_batch(runner);
         give_logits(runner);

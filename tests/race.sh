@@ -16,12 +16,18 @@ for _ in $(seq 300); do
     sleep 0.1
 done
 
+# Pictures are made a few at a time, feature maps one at a time: 503 for those who come too early.
+see() {
+    curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" -T "$1" "http://x$2"
+}
 post() {
     for image in tests/golden/images/*.jpg tests/golden/images/*.png README.md; do
         curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
-            -T "$image" "http://x/classify?top_k=1"
+            -T "$image" "http://x/classify?top_k=1&explain=cam"
         curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
             -F "a=@$image" -F "b=@$image" http://x/classify
+        see "$image" "/classify?explain=cam&explain_format=png" >>"$dir/seen.$1"
+        see "$image" "/features?layer=layer2.0.conv1&top=4" >>"$dir/seen.$1"
         curl -s -o /dev/null -m 0.01 --unix-socket "$dir/socket" -T "$image" http://x/classify
         curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" http://x/metrics
     done >>"$dir/codes.$1"
@@ -43,7 +49,9 @@ wait $server
 status=$?
 
 sort "$dir"/codes.* | uniq -c
+sort "$dir"/seen.* | uniq -c
 unexpected=$(cat "$dir"/codes.* | grep -cvE '^(200|415|422)$')
+unexpected=$((unexpected + $(cat "$dir"/seen.* | grep -cvE '^(200|415|422|503)$')))
 grep -A 20 'ThreadSanitizer' "$dir/log" && status=66
 if [[ $status -ne 0 || $unexpected -ne 0 ]]; then
     echo "race: exit status $status, $unexpected unexpected answers" >&2

@@ -36,6 +36,9 @@ live() {
             ask "$socket" -T $images/palette4.png http://x/classify
             ask "$socket" -F a=@$images/grey.jpg -F b=@$images/grey8.png http://x/classify
             ask "$socket" -T README.md http://x/classify
+            ask "$socket" -T $images/grey.jpg "http://x/classify?explain=cam&explain_format=png"
+            ask "$socket" -T $images/grey.jpg "http://x/features?layer=layer3.2.relu&format=json"
+            ask "$socket" -T $images/grey.jpg "http://x/features?layer=conv1&top=2"
             ask "$socket" http://x/metrics
             pkill -HUP -P $pid
             ask "$socket" -T $images/cmyk.jpg http://x/classify

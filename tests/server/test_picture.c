@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "server/png.h"
+#include "tests/support_alloc.h"
 
 static int light(const struct picture *p, int y, int x)
 {
@@ -119,4 +121,34 @@ Test(picture, an_overlay_of_nothing_changes_nothing)
             cr_assert_eq(light(&p, k / 8, k % 8), 3 * 128);
         free(p.rgb);
     }
+}
+
+/* As decoded again, and NULL without a leak for each allocation that fails. */
+Test(picture, a_png_is_what_went_in_or_nothing)
+{
+    struct picture p = grey(70, 50);
+    for (int i = 0; i < 3 * 70 * 50; i++)
+        p.rgb[i] = (uint8_t)(i * i / 7);
+    for (size_t nth = 1;; nth++) {
+        size_t n = 0;
+        const size_t before = alloc_count();
+        alloc_fail(nth);
+        char *png = png_encode(p.rgb, p.width, p.height, &n);
+        alloc_fail(0);
+        const bool failed = alloc_count() - before >= nth;
+        cr_assert_eq(png == NULL, failed, "allocation %zu", nth);
+        if (failed)
+            continue;
+        struct rn_image image;
+        struct rn_error err;
+        cr_assert_eq(
+            rn_image_decode((const uint8_t *)png, n, &rn_image_limits_default, &image, &err), RN_OK,
+            "%s", err.text);
+        cr_assert_eq(image.info.width, 70);
+        cr_assert_arr_eq(image.rgb, p.rgb, (size_t)(3 * 70 * 50));
+        rn_image_done(&image);
+        free(png);
+        break;
+    }
+    free(p.rgb);
 }
