@@ -8,8 +8,11 @@
 CC      ?= cc
 CFLAGS  ?= -O2 -g
 PREFIX  ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := 0.1.0
-COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+# Of an archive, what git wrote into .commit; else what the clone is at.
+COMMIT  ?= $(shell grep -oE '^[0-9a-f]{12}' .commit 2>/dev/null || \
+	git describe --always --abbrev=12 --dirty --exclude '*' 2>/dev/null || echo unknown)
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' '$(1)' '$(2)')
@@ -98,7 +101,7 @@ test-deps:
 ## make test       install what is missing, build and run all tests; T=batcher runs one suite
 test: test-deps
 	$(Q)$(MAKE) --no-print-directory run-tests
-run-tests: $(B)/run_tests $(B)/resnetd
+run-tests: $(B)/run_tests $(B)/resnetd $(B)/resnetd-pull
 	$(Q)rm -f $(B)/exchanges.jsonl
 	$(Q)RESNETD_BINARY=$(B)/resnetd RESNETD_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
 
@@ -124,6 +127,10 @@ run-race: $(B)/engine_race $(B)/resnetd
 ## make emulate    the NEON kernels, and the program on a CPU without AVX, under qemu
 emulate: $(B)/resnetd
 	$(Q)tests/emulate.sh $(B)/resnetd
+## make arm64      cross-compiles for arm64 and runs the tests under qemu; ARM64="SUITE/*"
+.PHONY: arm64
+arm64:
+	$(Q)tests/arm64.sh $(if $(ARM64),'$(ARM64)')
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
@@ -171,6 +178,10 @@ faults: $(B)/resnetd $(B)/fail.so
 ## make image      what a container of it is and does, without an engine; IMAGE=--build: Dockerfile by buildah
 image: $(B)/resnetd
 	$(Q)tests/image.sh $(or $(IMAGE),$(B)/resnetd)
+## make test-deb   make deb, installed, serving, purged in a Debian booted in a container
+.PHONY: test-deb
+test-deb: deb
+	$(Q)tests/deb.sh build/resnetd_$(VERSION)-1_$$(dpkg --print-architecture).deb
 ## make monitor    the service of docker/compose.yaml: HAProxy, Prometheus, alerts, dashboard
 monitor: $(B)/resnetd
 	$(Q)tests/monitor.sh $(B)/resnetd
@@ -205,15 +216,28 @@ bench: $(B)/resnetd
 ## make format     clang-format over all sources
 format:
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
-## make install    binary, unit and documents under DESTDIR/PREFIX (/usr/local)
-install: $(B)/resnetd $(B)/resnetd-pull
+## make man        build/resnetd.1; of a cross-build: MAN_OF=PROGRAM that runs here
+.PHONY: man dist deb
+man: $(B)/resnetd.1
+## make install    binary, manual, unit and documents under DESTDIR/PREFIX (/usr/local)
+install: $(B)/resnetd $(B)/resnetd-pull $(B)/resnetd.1
 	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
 	install -D -m 755 $(B)/resnetd-pull $(DESTDIR)$(PREFIX)/bin/resnetd-pull
-	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/api.md config/resnetd.json \
-		$(DESTDIR)$(PREFIX)/share/doc/resnetd
-	sed 's|/usr/local/|$(PREFIX)/|g' systemd/resnetd.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/resnetd.service
+	install -D -m 644 $(B)/resnetd.1 $(DESTDIR)$(PREFIX)/share/man/man1/resnetd.1
+	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(UNITDIR)
+	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/*.md docs/*.svg config/resnetd.json \
+		docker/alerts.yaml $(DESTDIR)$(PREFIX)/share/doc/resnetd
+	install -m 644 docker/grafana/resnetd.json $(DESTDIR)$(PREFIX)/share/doc/resnetd/dashboard.json
+	sed 's|/usr/local/|$(PREFIX)/|g' systemd/resnetd.service > $(DESTDIR)$(UNITDIR)/resnetd.service
+## make dist       build/resnetd-VERSION.tar.gz, the sources of HEAD, to be built outside of git
+DIST := build/resnetd-$(VERSION).tar.gz
+dist:
+	$(Q)mkdir -p build
+	$(Q)git archive --format=tar.gz --prefix=resnetd-$(VERSION)/ -o $(DIST) HEAD
+	@echo "made $(DIST)"
+## make deb        build/resnetd_VERSION-1_ARCH.deb of HEAD, for this Debian; needs debhelper
+deb: dist
+	$(Q)systemd/debian/build.sh $(DIST) build
 ## make clean      remove build/
 clean:
 	rm -rf build
@@ -233,6 +257,11 @@ $(B)/resnetd-pull: $(PULL_OBJ) $(B)/libresnetd.a
 	$(Q)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LDLIBS) $(shell pkg-config --libs libcurl)
 $(B)/libresnetd.a: $(LIB_OBJ)
 	$(Q)rm -f $@ && ar rcsT $@ $^
+
+$(B)/resnetd.1: docs/resnetd.1 docs/manual.sh $(or $(MAN_OF),$(B)/resnetd $(B)/resnetd-pull)
+	$(call say,MAN,$@)
+	$(Q)docs/manual.sh $(or $(MAN_OF),$(B)/resnetd) docs/resnetd.1 > $@.new
+	$(Q)mv $@.new $@
 
 # For SAN=thread, which Criterion does not go with: a plain program, and the real server.
 $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
@@ -266,7 +295,7 @@ $(B)/fuzz_%: $(LIB_OBJ) $(B)/tests/fuzz/fuzz_%.o
 
 # Says what to do before a compiler says what it did not find.
 libs:
-	@for tool in $(CC) pkg-config; do command -v $$tool >/dev/null || \
+	@for tool in $(firstword $(CC)) pkg-config; do command -v $$tool >/dev/null || \
 		{ echo "$$tool is missing; run 'make deps'" >&2; exit 1; }; done
 	@for lib in $(PKGS) libcurl stb; do pkg-config --exists $$lib || \
 		{ echo "the library $$lib is missing; run 'make deps'" >&2; exit 1; }; done
@@ -284,6 +313,12 @@ $(B)/engine/image/decode_stb.o $(B)/server/png.o: EXTRA = -fwrapv -fno-sanitize=
 $(B)/config/embedded.o: config/models/cifar10-resnet20.safetensors
 $(B)/server/api_openapi.o: server/openapi.json
 $(B)/server/web.o: $(wildcard server/web/*)
-$(B)/server/cmd/serve.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
+$(B)/server/cmd/serve.o $(B)/server/main.o: EXTRA = -DRESNETD_COMMIT='"$(COMMIT)"'
+$(B)/server/cmd/serve.o $(B)/server/main.o: $(B)/commit
+# Touched only when it is another one.
+$(B)/commit: always
+	@mkdir -p $(@D)
+	@echo "$(COMMIT)" | cmp -s - $@ || echo "$(COMMIT)" > $@
+.PHONY: always
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(PULL_OBJ:.o=.d) $(wildcard $(B)/tests/fuzz/*.d $(B)/tests/plain/*.d $(B)/tests/load/*.d)

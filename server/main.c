@@ -52,7 +52,7 @@ int main(int argc, char **argv, char **envp)
         return CMD_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        (void)printf("resnetd %s\n", RESNETD_VERSION);
+        (void)printf("resnetd %s (%s)\n", RESNETD_VERSION, RESNETD_COMMIT);
         return CMD_OK;
     }
     const char *nearest = config_nearest(argv[1], names, N_COMMANDS);

@@ -3,6 +3,7 @@
 # for lint and load runs as well (ci); or for the tests of the page (web): chromium, and from the npm
 # registry what tests/web/package-lock.json names, into build/web.
 #   tests/deps.sh build|test|ci|web
+#   tests/deps.sh libraries        prints those that are linked, for a build elsewhere
 # Says one line; changes nothing when all are there. apt-get runs as root or through sudo.
 # SPDX-License-Identifier: MIT
 set -eu
@@ -13,6 +14,10 @@ tests="libcriterion-dev curl"
 tools="binutils clang-format python3-jsonschema wrk qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
        clang libclang-rt-14-dev gcovr libcap2-bin iproute2 jq haproxy prometheus dnsmasq-base"
 
+# For the manual, and for a Debian beside this one.
+tests="$tests mandoc"
+tools="$tools mmdebstrap"
+
 case "${1:-}" in
 build) wanted=$build ;;
 test) wanted="$build $tests" ;;
@@ -22,8 +27,12 @@ web)
     command -v node >/dev/null || wanted="$wanted nodejs"
     command -v npm >/dev/null || wanted="$wanted npm"
     ;;
+libraries)
+    echo $build $tests | tr ' ' '\n' | grep -e '-dev$'
+    exit
+    ;;
 *)
-    echo "usage: $0 build|test|ci|web" >&2
+    echo "usage: $0 build|test|ci|web|libraries" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,76 @@
+#!/bin/bash
+# The whole program for arm64: compiled here against Debian's arm64 libraries in a folder of their
+# own, its tests run by user-mode emulation in namespaces of their own, so that this machine stays
+# as it is. Without SUITES all that do not take minutes there: NEON against PyTorch's logits, the
+# unit tests but for confinement (qemu has neither seccomp nor limits of memory), and a server that
+# classifies and drains.
+#   tests/arm64.sh [SUITES]        a pattern for Criterion's --filter, e.g. 'e2e_classify/*'
+# Needs root, mmdebstrap, the cross compiler, qemu-user-static and Linux 6.7.
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=build/arm64
+root=$PWD/$out/root
+left_out='!(confinement|pipeline|simulation|golden|e2e_*)/*'
+
+for tool in mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64-static; do
+    command -v $tool >/dev/null || {
+        echo "arm64: $tool is missing; run tests/deps.sh ci" >&2
+        exit 1
+    }
+done
+
+if [[ ! -e $root/complete ]]; then
+    rm -rf "$root"
+    mkdir -p "$out"
+    mmdebstrap --quiet --variant=extract --architectures=arm64 --include=libc6-dev \
+        --include="$(tests/deps.sh libraries | xargs | tr ' ' ,)" bookworm "$root" 2>/dev/null
+    touch "$root/complete"
+fi
+
+export PKG_CONFIG_SYSROOT_DIR=$root
+export PKG_CONFIG_LIBDIR=$root/usr/lib/aarch64-linux-gnu/pkgconfig:$root/usr/share/pkgconfig
+make --no-print-directory CC="aarch64-linux-gnu-gcc --sysroot=$root" CFLAGS=-O2 B=$out \
+    $out/resnetd $out/run_tests
+unset PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_LIBDIR
+
+cat >$out/enter <<'INSIDE'
+set -eu
+root=$1
+shift
+mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+# ELF, 64 bits, little-endian, aarch64; opened now (F), credentials and the descriptor passed (OC).
+printf '%s%s%s' ':aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:' \
+    '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:' \
+    '/usr/bin/qemu-aarch64-static:OCF' >/proc/sys/fs/binfmt_misc/register
+mount -t overlay -o "lowerdir=/usr/lib:$root/lib:$root/usr/lib" overlay /usr/lib
+exec "$@"
+INSIDE
+inside=(unshare --user --map-root-user --mount sh $out/enter "$root")
+if ! "${inside[@]}" true 2>/dev/null; then
+    echo "arm64: compiled, NOT RUN: this machine does not let a namespace have binfmt_misc"
+    exit 0
+fi
+try() { RESNETD_BINARY=$out/resnetd "${inside[@]}" $out/run_tests --filter "$1"; }
+
+if [[ $# -gt 0 ]]; then
+    try "$1"
+    exit
+fi
+try "$left_out"
+try 'golden/every_*'
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"${inside[@]}" $out/resnetd serve --listen 127.0.0.1:0 2>"$log" &
+server=$!
+until url=$(sed -n 's/.* is serving on \(.*\)\. Try:/\1/p' "$log") && [[ -n $url ]]; do
+    kill -0 $server || { cat "$log" >&2; exit 1; }
+    sleep 0.2
+done
+answer=$(curl -sS -T tests/golden/images/baseline-420.jpg "$url/classify?top_k=1")
+kill -TERM $server
+wait $server || { cat "$log" >&2; exit 1; }
+grep -q 'kernels=neon' "$log"
+[[ $answer == *'"label":"airplane"'* ]] || { echo "arm64: it answers $answer" >&2; exit 1; }
+echo "arm64: $("${inside[@]}" $out/resnetd --version) serves with NEON, and drains"
