@@ -108,7 +108,7 @@ run-tests: $(B)/run_tests $(B)/resnetd $(B)/resnetd-pull
 ## make test-web   the page in a real browser; installs chromium, and two npm packages into build/web
 test-web: $(B)/resnetd
 	$(Q)tests/deps.sh web
-	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-reporter=spec tests/web/
+	$(Q)RESNETD_BINARY=$(B)/resnetd node --test --test-concurrency=1 --test-reporter=spec tests/web/
 ## make test-pull  resnetd pull against a hub on this machine that breaks off, redirects and lies
 test-pull: $(B)/resnetd $(B)/resnetd-pull
 	$(Q)tests/pull.py $(B)/resnetd

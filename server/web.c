@@ -33,6 +33,9 @@
     FILE(picture, "picture.js", "text/javascript; charset=utf-8")                                  \
     FILE(classify, "classify.js", "text/javascript; charset=utf-8")                                \
     FILE(answer, "answer.js", "text/javascript; charset=utf-8")                                    \
+    FILE(network, "network.js", "text/javascript; charset=utf-8")                                  \
+    FILE(graph, "graph.js", "text/javascript; charset=utf-8")                                      \
+    FILE(layer, "layer.js", "text/javascript; charset=utf-8")                                      \
     FILE(live, "live.js", "text/javascript; charset=utf-8")                                        \
     FILE(metrics, "metrics.js", "text/javascript; charset=utf-8")                                  \
     FILE(chart, "chart.js", "text/javascript; charset=utf-8")

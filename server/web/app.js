@@ -4,11 +4,12 @@
  * SPDX-License-Identifier: MIT */
 import * as classify from "./classify.js";
 import * as live from "./live.js";
+import * as network from "./network.js";
 import { byId, el } from "./dom.js";
 import { ask, onRefused, setKey } from "./server.js";
 
 const STATE_MS = 5000;
-const views = { classify: null, live };
+const views = { classify, network, live };
 
 /* ---- views: the tabs pattern of the ARIA practices ------------------------------------------------ */
 
@@ -23,7 +24,7 @@ function open(name, { focus = false } = {}) {
         byId(tab.getAttribute("aria-controls")).hidden = !mine;
         if (mine && focus) tab.focus();
     }
-    for (const [other, view] of Object.entries(views)) view?.setOpen(other === name);
+    for (const [other, view] of Object.entries(views)) view.setOpen?.(other === name);
     opened = name;
     if (named() !== name) history.replaceState(null, "", `#/${name}`);
 }
@@ -72,13 +73,13 @@ function startFiles() {
         take(event.dataTransfer?.files ?? []);
     });
     addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
-    for (const [button, input] of [["choose", "files"], ["shoot", "camera"]]) {
+    for (const [button, input] of [["choose", "files"], ["layer-choose", "files"], ["shoot", "camera"]])
         byId(button).addEventListener("click", () => byId(input).click());
+    for (const input of ["files", "camera"])
         byId(input).addEventListener("change", (event) => {
             take(event.target.files);
             event.target.value = "";
         });
-    }
 }
 
 /* ---- models and the key --------------------------------------------------------------------------- */
@@ -89,6 +90,7 @@ let refused = false; /* for want of a key */
 function chooseModel() {
     const row = models.find(({ name }) => name === byId("model").value) ?? models[0];
     classify.setModel(row);
+    network.setModel(row);
 }
 
 async function loadModels() {
@@ -136,6 +138,7 @@ async function look() {
 }
 
 classify.start();
+network.start();
 live.start();
 startViews();
 startFiles();

@@ -16,6 +16,8 @@ const shots = []; /* in the order they came */
 let current = null;
 let model = null; /* a row of GET /models */
 let picture;
+let chosen = null; /* the prediction whose heat map is on show */
+const followers = []; /* who wants to know of another photograph or answer */
 
 const waiting = (shot) => shot.state === "waiting";
 const sending = (shot) => shot.state === "sending";
@@ -39,7 +41,7 @@ async function run(shot) {
                 refreshProgress(shot);
             },
         });
-        Object.assign(shot, { state: "done", answer: json, ms, problem: null });
+        Object.assign(shot, { state: "done", answer: json, ms, problem: null, maps: new Map(), region: null });
         const best = json.predictions[0];
         say(best ? `${shot.file.name}: ${best.label}, ${percent(best.score)}` : `${shot.file.name}: no prediction`);
     } catch (error) {
@@ -68,6 +70,62 @@ function again(shot, makeSmaller) {
     shot.state = "waiting";
     refresh(shot);
     pump();
+}
+
+/* ---- why --------------------------------------------------------------------------------------------- */
+
+/* The class-activation map of a class, of the best one by default: {grid, region, bias}. Kept for the
+ * shot as long as its answer. */
+export async function explain(shot, index = shot.answer.predictions[0]?.index ?? 0) {
+    const maps = shot.maps;
+    if (!maps.has(index))
+        maps.set(index, ask(withQuery("classify", { ...query(shot), top_k: 1, explain: "cam", explain_class: index }),
+            { method: "POST", body: shot.sent.blob }).then(({ json }) => json.explain));
+    try {
+        const map = await maps.get(index);
+        shot.region = map.region;
+        return map;
+    } catch (problem) {
+        maps.delete(index); /* it may work later */
+        throw problem;
+    }
+}
+
+function pressed(index) {
+    for (const bar of byId("answer").querySelectorAll("button.bar"))
+        bar.setAttribute("aria-pressed", String(bar.dataset.class === String(index)));
+}
+
+/* The map is exact: the mean of its values and the class's bias make the logit. */
+function logitOf({ grid, bias }) {
+    const values = grid.flat();
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return `; the map's mean and the class's bias make the logit ${(mean + bias).toFixed(2)}`;
+}
+
+async function showHeat(prediction) {
+    const shot = current;
+    chosen = prediction;
+    pressed(prediction.index);
+    byId("heat-of").textContent = "";
+    try {
+        const map = await explain(shot, prediction.index);
+        if (shot !== current || chosen !== prediction) return;
+        picture.heat(map);
+        byId("heat-controls").hidden = false;
+        byId("heat-of").replaceChildren("Evidence for ", el("bdi", {}, prediction.label ?? `class ${prediction.index}`), logitOf(map));
+    } catch (problem) {
+        if (shot !== current || chosen !== prediction) return;
+        byId("heat-controls").hidden = false;
+        byId("heat-of").textContent = `No heat map: ${inWords(problem).title}`;
+    }
+}
+
+/* The pointer goes over several bars on its way to one. */
+let resting = 0;
+function choose(prediction) {
+    clearTimeout(resting);
+    if (prediction !== chosen) resting = setTimeout(() => showHeat(prediction), 80);
 }
 
 /* ---- the row of thumbnails --------------------------------------------------------------------- */
@@ -157,7 +215,7 @@ function answerOf(shot) {
     return [
         el("h2", { class: "unseen" }, "Predictions"),
         shot.sent.note && el("p", { class: "note" }, shot.sent.note),
-        bars(answer.predictions),
+        bars(answer.predictions, choose),
         answer.timings_ms && waterfall(answer.timings_ms, shot.ms),
         facts(answer),
         curlBox(curlLine(shot.sent.name, query(shot))),
@@ -166,14 +224,19 @@ function answerOf(shot) {
 
 function show() {
     const place = byId("answer");
+    chosen = null;
+    byId("heat-controls").hidden = true;
+    for (const follow of followers) follow();
     if (!current) {
         place.replaceChildren(...(model ? [modelCard(model)] : []));
         return;
     }
     picture.show(current.url, current.file.name);
     if (current.state === "failed") place.replaceChildren(trouble(current.problem, (smaller) => again(current, smaller)));
-    else if (current.state === "done") place.replaceChildren(...answerOf(current));
-    else place.replaceChildren(el("div", { class: "busy" },
+    else if (current.state === "done") {
+        place.replaceChildren(...answerOf(current));
+        if (current.answer.predictions.length > 0) showHeat(current.answer.predictions[0]);
+    } else place.replaceChildren(el("div", { class: "busy" },
         el("p", {}, current.state === "waiting" ? "Waiting for its turn" : "Sending"),
         el("progress", { value: current.progress, max: 1, "aria-label": "Upload" })));
 }
@@ -183,8 +246,14 @@ function show() {
 export function start() {
     picture = new Picture(byId("frame"));
     byId("clear").addEventListener("click", clear);
+    byId("heat").addEventListener("input", (event) => picture.opacity(event.target.value / 100));
+    picture.opacity(byId("heat").value / 100);
     showAll();
 }
+
+/* The photograph that is selected, null without one; follow() is called when that or its state changes. */
+export const selected = () => current;
+export const onSelected = (follow) => followers.push(follow);
 
 export function setModel(row) {
     model = row;

@@ -43,7 +43,10 @@ export function si(n, unit = "") {
 
 export const bytes = (n) => si(n, "B");
 export const milliseconds = (ms) => `${short(ms)} ms`;
-export const percent = (x) => `${(100 * x).toFixed(x >= 0.0995 || x === 0 ? 0 : x >= 0.001 ? 1 : 2)} %`;
+export function percent(x) {
+    if (x > 0 && x < 0.00005) return "< 0.01 %";
+    return `${(100 * x).toFixed(x >= 0.0995 || x === 0 ? 0 : x >= 0.001 ? 1 : 2)} %`;
+}
 
 /* What a screen reader says next, without moving the focus. */
 export function say(sentence) {

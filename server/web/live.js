@@ -77,7 +77,7 @@ function tile(name) {
 function build() {
     parts = {
         problem: el("p", { class: "notice", hidden: true, role: "alert" }),
-        tiles: Object.fromEntries(["Answers a second", "In the queue", "Median latency", "99 % faster than", "Saturation", "Memory", "Running for"]
+        tiles: Object.fromEntries(["Answers a second", "In the queue", "Median latency", "99 % faster than", "Expected wait", "Saturation", "Memory", "Running for"]
             .map((name) => [name, tile(name)])),
         rate: lineChart("Requests a second", { format: short }),
         latency: lineChart("Latency of answers", { hint: "In ms, over the last ten seconds", format: milliseconds }),
@@ -88,7 +88,7 @@ function build() {
         none: el("p", { class: "hint" }, "Nothing was refused since the server started."),
     };
     parts.table = el("table", { class: "refusals" },
-        el("thead", {}, el("tr", {}, ...["Reason", "Kind", "Last minute", "Since start"].map((name, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, name)))), parts.refusals);
+        el("thead", {}, el("tr", {}, ...["Reason", "Last minute", "Since start"].map((name, i) => el("th", { scope: "col", class: i > 0 ? "number" : null }, name)))), parts.refusals);
     byId("live").append(parts.problem,
         el("div", { class: "tiles" }, ...Object.values(parts.tiles).map(({ root }) => root)),
         el("div", { class: "charts" }, parts.rate.root, parts.latency.root, parts.queue.root, parts.batches.root, parts.curve.root,
@@ -108,6 +108,7 @@ function drawTiles(now, perSecond, median, p99) {
     set("In the queue", `${count(now.queue)} of ${count(now.limit)}`);
     set("Median latency", median === null ? "–" : milliseconds(median));
     set("99 % faster than", p99 === null ? "–" : milliseconds(p99));
+    set("Expected wait", milliseconds(1000 * now.wait));
     set("Saturation", percent(now.saturation));
     set("Memory", bytes(now.memory));
     set("Running for", duration(now.at / 1000 - now.started));
@@ -119,7 +120,7 @@ function drawRefusals(now, minuteAgo) {
     parts.none.hidden = rows.length > 0;
     parts.table.hidden = rows.length === 0;
     parts.refusals.replaceChildren(...rows.map(({ labels, value }) =>
-        el("tr", {}, el("th", { scope: "row" }, labels.reason || labels.outcome), el("td", {}, labels.outcome),
+        el("tr", {}, el("th", { scope: "row" }, labels.reason || labels.outcome, el("span", {}, labels.reason ? labels.outcome : "")),
             el("td", { class: "number" }, count(grown(value, earlier.get(labels.outcome + labels.reason) ?? 0))),
             el("td", { class: "number" }, count(value)))));
 }

@@ -7,7 +7,7 @@ import { el, svg } from "./dom.js";
 const HEAT_SIDE = 128; /* of the canvas that the browser scales over the photograph */
 
 /* Dark violet over red to yellow: rising in lightness, so that it reads without colour, too. */
-const colours = [[0, 30, 10, 80], [0.3, 120, 28, 109], [0.55, 207, 54, 70], [0.8, 251, 155, 6], [1, 252, 255, 164]];
+const colours = [[0, 30, 10, 80], [0.3, 120, 28, 109], [0.55, 207, 54, 70], [0.8, 251, 155, 6], [1, 255, 225, 70]];
 
 function colour(x) {
     let i = 1;
@@ -64,6 +64,12 @@ export class Picture {
 
     get element() {
         return this.#photo;
+    }
+
+    /* Where in the upright image a pointer is. */
+    place(event) {
+        const { left, top, width, height } = this.#photo.getBoundingClientRect();
+        return [((event.clientX - left) / width) * this.#size[0], ((event.clientY - top) / height) * this.#size[1]];
     }
 
     /* {grid, region} of an answer's "explain", null for none. */

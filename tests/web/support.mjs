@@ -55,6 +55,9 @@ export function curl(url, file, { query = "", headers = [] } = {}) {
     return JSON.parse(execFileSync("curl", ["-sS", ...more, "-T", file, `${url}classify${query}`], { encoding: "utf8" }));
 }
 
+// What curl gets from any path, as bytes.
+export const curlBytes = (url, ...more) => execFileSync("curl", ["-sS", "-f", ...more, url], { maxBuffer: 1 << 26 });
+
 // The embedded model with other metadata: same weights, other words.
 export function modelWith(metadata, name) {
     const bytes = readFileSync(path("config/models/cifar10-resnet20.safetensors"));
@@ -79,8 +82,8 @@ export async function visit(url, { refusals = false, ...options } = {}) {
     browser ??= await chromium.launch({ executablePath: "/usr/bin/chromium" });
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     const page = await context.newPage();
-    page.setDefaultTimeout(10000);
-    const complaints = [];
+    page.setDefaultTimeout(30000);
+    const complaints = [], { origin } = new URL(url);
     page.on("console", (message) => {
         const failed = message.text().startsWith("Failed to load resource");
         if (["error", "warning"].includes(message.type()) && !(refusals && failed)) complaints.push(message.text());
@@ -88,7 +91,7 @@ export async function visit(url, { refusals = false, ...options } = {}) {
     page.on("pageerror", (error) => complaints.push(error.message));
     page.on("request", (request) => {
         const to = request.url();
-        if (!to.startsWith(url) && !to.startsWith("blob:")) complaints.push(`request to ${to}`);
+        if (!to.startsWith(`${origin}/`) && !to.startsWith("blob:")) complaints.push(`request to ${to}`);
     });
     await page.exposeFunction("reportViolation", (what) => complaints.push(what));
     await page.addInitScript(() => addEventListener("securitypolicyviolation", (event) =>
