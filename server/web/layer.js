@@ -10,6 +10,7 @@ import { ask, inWords, withQuery } from "./server.js";
 
 const MAPS = 16;
 const REST_MS = 250; /* that the pointer stays before the maps are asked for */
+const BUSY_MS = 1000, BUSY_TIMES = 5; /* and how often again when the engine has others to serve */
 
 let network = null, model = null; /* the latter a name */
 let unit = null, row = null; /* what is shown, and which row of its group */
@@ -52,7 +53,7 @@ function putImage(blob) {
         el("figcaption", {}, shown === row.output[1] ? `All ${shown} channels` : `The ${shown} of ${count(row.output[1])} channels with the highest mean`)));
 }
 
-async function loadMaps() {
+async function loadMaps(times = BUSY_TIMES) {
     const shot = classify.selected(), wanted = row;
     asking?.abort();
     if (!isOpen || !shot?.sent || shot.state !== "done") return;
@@ -69,6 +70,10 @@ async function loadMaps() {
         if (wanted === row && shot === classify.selected()) putImage(blob);
     } catch (problem) {
         if (problem.name === "AbortError" || wanted !== row) return;
+        if (problem.slug === "engine-busy" && times > 0) {
+            timer = setTimeout(() => loadMaps(times - 1), BUSY_MS);
+            return;
+        }
         const { title, advice, detail } = inWords(problem);
         putMaps(el("p", { class: "hint" }, `${title}. ${advice} ${detail}`));
     }
@@ -76,7 +81,7 @@ async function loadMaps() {
 
 function askMaps() {
     clearTimeout(timer);
-    timer = setTimeout(loadMaps, REST_MS);
+    timer = setTimeout(() => loadMaps(), REST_MS);
 }
 
 /* ---- the numbers ------------------------------------------------------------------------------------ */

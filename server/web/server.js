@@ -43,6 +43,7 @@ const words = {
     "image-too-many-scans": ["The JPEG has too many scans", "Save it with fewer scans or as baseline; a smaller copy made here will do."],
     "image-breaks-decoder": ["The image breaks the decoder", "The server goes on without harm. Please report the file."],
     "queue-full": ["The server is busy", "It refuses what it could not answer in time. Try again in a moment."],
+    "engine-busy": ["The server is busy", "It shows its insides only while nobody is waiting. Try again in a moment."],
     "uploads-full": ["The server is busy", "Too many uploads arrive just now. Try again in a moment."],
     "deadline-unmeetable": ["The server is busy", "It could not answer in time and said so at once. Try again in a moment."],
     "deadline-exceeded": ["The answer came too late", "The server was busier than it thought. Try again."],
@@ -54,7 +55,7 @@ const words = {
 };
 const smaller = new Set(["body-too-large", "image-side-too-long", "image-too-many-pixels", "image-too-much-memory",
     "image-too-much-time", "image-too-many-scans", "upload-timeout"]);
-const later = new Set(["unreachable", "queue-full", "uploads-full", "deadline-unmeetable", "deadline-exceeded",
+const later = new Set(["unreachable", "queue-full", "uploads-full", "engine-busy", "deadline-unmeetable", "deadline-exceeded",
     "loading", "draining", "internal", "unauthorized", "forbidden"]);
 
 /* {title, advice, detail, smaller, again}: the last two say what button helps. */
