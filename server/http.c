@@ -360,7 +360,8 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
     http->handlers = *handlers;
     http->watch_fd = -1;
     http->listener.fd = -1;
-    enum rn_status status = http_listen_open(options->listen, options->tls, &http->listener, err);
+    enum rn_status status =
+        listen_open(options->listen, options->tls ? "https" : "http", &http->listener, err);
     if (status != RN_OK)
         goto fail;
     http->watch_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -386,7 +387,12 @@ static void stop_listening(struct http *http)
 {
     if (http->daemon && http->listener.fd >= 0)
         (void)MHD_quiesce_daemon(http->daemon);
-    http_listen_close(&http->listener);
+    listen_close(&http->listener);
+}
+
+void http_leave(struct http *http)
+{
+    http->leaving = true;
 }
 
 void http_drain(struct http *http)
@@ -394,7 +400,7 @@ void http_drain(struct http *http)
     struct pollfd backlog = {.fd = http->listener.fd, .events = POLLIN};
     if (http->draining)
         return;
-    http->draining = true;
+    http->leaving = http->draining = true;
     for (int i = 0; i < MAX_DRAIN_ACCEPTS && poll(&backlog, 1, 0) == 1; i++)
         (void)MHD_run(http->daemon); /* whoever is connected already is served */
     stop_listening(http);

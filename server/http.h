@@ -56,7 +56,7 @@ struct http_handlers {
 };
 
 struct http_options {
-    const char *listen; /* "HOST:PORT", ":PORT", "[::1]:PORT", "unix:/path"; port 0 = any free */
+    const char *listen; /* "HOST:PORT", ":PORT", "[::1]:PORT", "unix:/path", "fd:3", see listen.h */
     size_t max_body_bytes;
     size_t max_upload_bytes;                          /* of all bodies at the same time */
     int max_connections, max_connections_per_address; /* the latter 0 = any */
@@ -80,8 +80,11 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
                          struct rn_error *err) __attribute__((warn_unused_result));
 /* "http://127.0.0.1:8080" with the real port, or "unix:/path". */
 const char *http_address(const struct http *http);
-/* Serves who is connected already, then stops accepting; answers from now on carry Connection:
- * close, idle connections are closed soon. Everything is said when http_connections() is 0. */
+/* Answers from now on carry Connection: close, so that clients take their next request elsewhere.
+ */
+void http_leave(struct http *http);
+/* The same; serves who is connected already, then stops accepting, and closes idle connections
+ * soon. Everything is said when http_connections() is 0. */
 void http_drain(struct http *http);
 /* Exchanges between on_header and on_completed. */
 size_t http_in_flight(const struct http *http);

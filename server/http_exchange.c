@@ -192,7 +192,7 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange)
     enum MHD_Result added = MHD_add_response_header(response, "X-Request-Id", exchange->base.id);
     if (exchange->content_type[0] != '\0' && added == MHD_YES)
         added = MHD_add_response_header(response, "Content-Type", exchange->content_type);
-    if ((exchange->close || conn->http->draining) && added == MHD_YES)
+    if ((exchange->close || conn->http->leaving) && added == MHD_YES)
         added = MHD_add_response_header(response, "Connection", "close");
     for (int i = 0; i < exchange->n_headers && added == MHD_YES; i++)
         added = MHD_add_response_header(response, exchange->headers[i].name,

@@ -4,7 +4,6 @@
  *   http_conn.c      connections: their deadlines, who leaves while suspended, lingering closes
  *   http_exchange.c  a request's body and its reply
  *   http_guard.c     what the library's parser lets through and we do not; pure
- *   http_listen.c    the listening socket
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_HTTP_INTERNAL_H
@@ -14,6 +13,7 @@
 #include <uv.h>
 
 #include "server/http.h"
+#include "server/listen.h"
 
 #define HTTP_MAX_REPLY_HEADERS 12
 
@@ -71,17 +71,11 @@ struct http_linger {
     uint64_t since_ns, read_ns;
 };
 
-struct http_listener {
-    int fd;
-    char address[160];   /* as http_address() says */
-    char unix_path[108]; /* to be unlinked, "" otherwise */
-};
-
 struct http {
     uv_loop_t *loop;
     struct http_options options;
     struct http_handlers handlers;
-    struct http_listener listener;
+    struct listener listener;
     struct MHD_Daemon *daemon;
     uv_poll_t poll;   /* the library's epoll */
     uv_timer_t timer; /* MHD_get_timeout said later */
@@ -96,13 +90,8 @@ struct http {
     size_t n_conns, n_exchanges, n_lingers;
     size_t n_upload_bytes; /* allocated for bodies */
     bool one_closed;       /* a connection, since the library was run last */
-    bool draining;
+    bool leaving, draining;
 };
-
-/* ---- http_listen.c: RN_BAD_ARGUMENT, RN_IO --------------------------------------------------- */
-enum rn_status http_listen_open(const char *listen, bool tls, struct http_listener *out,
-                                struct rn_error *err) __attribute__((warn_unused_result));
-void http_listen_close(struct http_listener *listener);
 
 /* ---- http_guard.c ---------------------------------------------------------------------------- */
 struct http_guard {

@@ -24,7 +24,7 @@ place() {
     server/cmd/* | server/pull/*) echo 80 cmd ;;
     server/routes.* | server/api_* | server/web.*) echo 70 api ;;
     server/accesslog.* | server/recent.*) echo 65 records_of_requests ;;
-    server/http* | server/pipeline* | server/registry.*) echo 60 core ;;
+    server/http* | server/agent.* | server/pipeline* | server/registry.*) echo 60 core ;;
     server/workers.* | server/runner.* | server/reuse.* | server/decode.* | server/sandbox* | server/pixels.*) echo 60 core ;;
     server/request.* | server/batcher.* | server/stats.*) echo 50 request ;;
     server/problem* | server/metrics.* | server/log.* | server/notify.*) echo 40 records ;;
@@ -88,7 +88,7 @@ only_in 'jansson\.h' 'config/*' 'server/api_*' 'server/cmd/*' server/problem.c '
 only_in 'microhttpd\.h' 'server/http*'
 only_in 'curl/.*' 'server/pull/*'
 only_in 'gnutls/.*' server/http_tls.c
-only_in 'uv\.h' 'server/http*' 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
+only_in 'uv\.h' 'server/http*' server/agent.c 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
     server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*' 'server/cmd/orphans.*'
 only_in 'stb/.*' engine/image/decode_stb.c server/png.c
 only_in 'pthread\.h' 'engine/base/threads.*'

@@ -18,9 +18,12 @@
 
 #include "config/config.h"
 #include "server/accesslog.h"
+#include "server/agent.h"
+#include "server/batcher.h"
 #include "server/cmd/cmd.h"
 #include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
+#include "server/cmd/listeners.h"
 #include "server/cmd/models.h"
 #include "server/cmd/orphans.h"
 #include "server/cmd/pool.h"
@@ -30,6 +33,7 @@
 #include "server/notify.h"
 #include "server/pipeline.h"
 #include "server/recent.h"
+#include "server/registry.h"
 #include "server/routes.h"
 #include "server/sandbox.h"
 
@@ -45,7 +49,7 @@ struct serve {
     struct recent *recent;
     struct sandbox *sandbox; /* NULL: images are decoded in threads */
     struct pipeline *pipeline;
-    struct http *http, *admin_http; /* the latter NULL without admin_listen */
+    struct listeners listeners;
     struct api api;
     uv_loop_t loop;
     uv_signal_t signals[3], orphans;
@@ -82,18 +86,16 @@ static void on_drain_tick(uv_timer_t *timer)
     const uint64_t elapsed_ms = uv_now(&s->loop) - s->drain_started_ms;
     if (!s->refusing && elapsed_ms >= (uint64_t)c->drain_delay_ms) {
         s->refusing = true;
-        http_drain(s->http);
-        if (s->admin_http)
-            http_drain(s->admin_http);
+        listeners_drain(&s->listeners);
     }
     if (!s->refusing)
         return;
-    const size_t n_connections =
-        http_connections(s->http) + (s->admin_http ? http_connections(s->admin_http) : 0);
-    if (n_connections == 0 && pipeline_in_flight(s->pipeline) == 0 && !models_busy(s->models)) {
+    if (listeners_connections(&s->listeners) == 0 && pipeline_in_flight(s->pipeline) == 0 &&
+        !models_busy(s->models)) {
         uv_stop(&s->loop);
     } else if (elapsed_ms >= (uint64_t)c->drain_delay_ms + (uint64_t)c->drain_timeout_ms) {
-        log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu", http_in_flight(s->http));
+        log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu",
+                  listeners_in_flight(&s->listeners));
         _Exit(CMD_FAILED); /* workers may still use what would have to be freed */
     }
 }
@@ -105,9 +107,12 @@ static void on_signal(uv_signal_t *handle, int number)
         log_event(LOG_WARN, "second signal, quitting at once", "signal=%d", number);
         _Exit(CMD_FAILED);
     }
-    log_event(LOG_INFO, "draining", "signal=%d requests=%zu", number, http_in_flight(s->http));
+    log_event(LOG_INFO, "draining", "signal=%d requests=%zu", number,
+              listeners_in_flight(&s->listeners));
     notify_send("STOPPING=1");
+    watchdog_say(&s->watchdog, "draining, ");
     s->api.draining = true;
+    listeners_leave(&s->listeners);
     metrics_set(s->metrics, METRIC_READY, "", 0);
     s->drain_started_ms = uv_now(&s->loop);
     (void)uv_timer_start(&s->drain_timer, on_drain_tick, 0, DRAIN_POLL_MS);
@@ -145,7 +150,7 @@ static void set_api(struct serve *s)
     s->api.cors_origin = c->cors_origin;
     s->api.keys = s->credentials.keys;
     s->api.admin_token = c->admin_token;
-    s->api.admin_listens = c->admin_listen[0] != '\0';
+    s->api.admin_listens = listeners_have_admin(&s->listeners, c);
 }
 
 /* ---- SIGHUP ---------------------------------------------------------------------------------- */
@@ -171,22 +176,21 @@ static void reloaded(void *context, enum rn_status status, const struct rn_error
     notify_send("READY=1");
 }
 
+/* Whatever comes of it, the service manager hears of its beginning and its end. */
 static void reload(struct serve *s)
 {
     struct config_error wrong;
-    struct rn_error err;
+    struct rn_error err = {0};
     s->reload_again = false;
+    notify_reloading();
     if (!config_load(&s->next, s->argc, s->argv, s->envp, warn_setting, &wrong)) {
         log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", wrong.text);
+        notify_send("READY=1");
     } else if (credentials_open(&s->next, &s->next_credentials, &err) != RN_OK) {
-        config_done(&s->next);
-        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", err.text);
-    } else if (models_load(s->models, &s->next, reloaded, s)) {
-        notify_send("RELOADING=1");
-    } else {
-        config_done(&s->next);
-        credentials_done(&s->next_credentials);
-        log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"no thread\"%s", "");
+        reloaded(s, RN_IO, &err);
+    } else if (!models_load(s->models, &s->next, reloaded, s)) {
+        (void)rn_fail(&err, RN_NO_THREADS, "no thread could be started");
+        reloaded(s, RN_NO_THREADS, &err);
     }
 }
 
@@ -233,8 +237,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 static void clean_up(struct serve *s)
 {
-    http_close(s->http);
-    http_close(s->admin_http);
+    listeners_close(&s->listeners);
     pipeline_free(s->pipeline);
     models_free(s->models);
     uv_walk(&s->loop, close_handle, NULL);
@@ -287,30 +290,23 @@ static void start_loop(struct serve *s)
     s->drain_timer.data = s;
 }
 
-static enum rn_status open_http(struct serve *s, struct rn_error *err)
+/* Two batches and what is being decoded keep the engine busy; more is better left with the
+ * balancer, where any machine can take it. */
+static void report(void *context, struct agent_report *out)
 {
-    const struct config *c = &s->config;
-    struct http_options options = {.listen = c->listen,
-                                   .max_body_bytes = c->max_body_bytes,
-                                   .max_upload_bytes = c->max_upload_bytes,
-                                   .max_connections = c->max_connections,
-                                   .max_connections_per_address = c->max_connections_per_address,
-                                   .header_timeout_ms = c->header_timeout_ms,
-                                   .body_timeout_ms = c->body_timeout_ms,
-                                   .idle_timeout_ms = c->idle_timeout_ms,
-                                   .write_timeout_ms = c->write_timeout_ms,
-                                   .min_upload_bytes_per_s = c->min_upload_bytes_per_s,
-                                   .tls = credentials_have_tls(c),
-                                   .proxies = &s->credentials.proxies};
-    struct http_handlers handlers = routes_handlers;
-    handlers.context = &s->api;
-    enum rn_status status = http_open(&s->loop, &options, &handlers, &s->http, err);
-    if (status != RN_OK || !c->admin_listen[0])
-        return status;
-    options.listen = c->admin_listen;
-    options.admin = true;
-    options.tls = false;
-    return http_open(&s->loop, &options, &handlers, &s->admin_http, err);
+    const struct serve *s = context;
+    const struct registry_model *model = s->api.registry ? registry_first(s->api.registry) : NULL;
+    *out = (struct agent_report){.state = s->api.draining ? AGENT_DRAINING
+                                          : model         ? AGENT_READY
+                                                          : AGENT_LOADING};
+    if (!model)
+        return;
+    const size_t n_http = listeners_in_flight(&s->listeners);
+    const size_t n_working = pipeline_in_flight(s->pipeline);
+    out->image_ns = batcher_capacity_ns(model->batcher, 1);
+    out->flops = model->info->flops;
+    out->n_receiving = n_http > n_working ? n_http - n_working : 0;
+    out->n_slots = 2 * (size_t)(s->pool.n_decoders + batcher_best_batch(model->batcher));
 }
 
 /* Where this machine does not allow helper processes, images are decoded in threads: said once. */
@@ -375,24 +371,10 @@ static enum rn_status build(struct serve *s, bool checking, struct rn_error *err
     return RN_OK;
 }
 
-static void announce(const struct serve *s)
-{
-    const char *address = http_address(s->http);
-    bool local = strncmp(address, "unix:", 5) == 0;
-    const char *where = local ? "http://localhost" : address;
-    char socket[256] = "";
-    if (local)
-        (void)snprintf(socket, sizeof socket, "--unix-socket %s ", address + 5);
-    (void)fprintf(stderr,
-                  "\nresnetd %s is serving on %s. Open that in a browser, or try:\n"
-                  "  curl %s-T photo.jpg %s/classify\n"
-                  "  curl %s-F image=@photo.jpg '%s/classify?top_k=3'\n\n",
-                  RESNETD_VERSION, address, socket, where, socket, where);
-}
-
 static void first_loaded(void *context, enum rn_status status, const struct rn_error *err)
 {
     struct serve *s = context;
+    struct rn_error failure;
     if (status != RN_OK) {
         complain(err->text);
         s->exit_code = CMD_MODEL;
@@ -402,22 +384,32 @@ static void first_loaded(void *context, enum rn_status status, const struct rn_e
     s->api.registry = models_registry(s->models);
     if (s->api.draining)
         return;
+    if (listeners_ready(&s->listeners, &failure) != RN_OK) {
+        complain(failure.text);
+        s->exit_code = CMD_FAILED;
+        uv_stop(&s->loop);
+        return;
+    }
     metrics_set(s->metrics, METRIC_READY, "", 1);
-    announce(s);
+    listeners_announce(&s->listeners);
     notify_send("READY=1");
+    watchdog_say(&s->watchdog, "");
 }
 
 /* From the listening socket to the end of the loop. */
 static enum rn_status serve(struct serve *s, struct rn_error *err)
 {
     start_loop(s);
-    enum rn_status status = open_http(s, err);
+    struct listeners_means means = {.loop = &s->loop,
+                                    .config = &s->config,
+                                    .handlers = routes_handlers,
+                                    .proxies = &s->credentials.proxies,
+                                    .report = report,
+                                    .context = s};
+    means.handlers.context = &s->api;
+    const enum rn_status status = listeners_open(&s->listeners, &means, err);
     if (status != RN_OK)
         return status;
-    log_event(LOG_INFO, "listening", "address=%s threads=%d decode_workers=%d max_batch=%d",
-              http_address(s->http), s->pool.n_threads, s->pool.n_decoders, s->config.max_batch);
-    if (s->admin_http)
-        log_event(LOG_INFO, "listening for operators", "address=%s", http_address(s->admin_http));
     if (!models_load(s->models, &s->config, first_loaded, s))
         return rn_fail(err, RN_NO_THREADS, "the thread that loads models could not be started");
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -471,13 +463,14 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.argv = argv;
     s.envp = envp;
     (void)signal(SIGPIPE, SIG_IGN);
+    struct rn_error err = {0};
+    enum rn_status status = passed_take(&s.listeners.passed, &err);
     s.pool = pool_size(&s.config);
     log_event(LOG_INFO, "starting", "version=%s cores=%d threads=%d decode_workers=%d",
               RESNETD_VERSION, s.pool.cores, s.pool.n_threads, s.pool.n_decoders);
     pool_start(&s.pool, &s.loop);
-
-    struct rn_error err = {0};
-    enum rn_status status = build(&s, checking, &err);
+    if (status == RN_OK)
+        status = build(&s, checking, &err);
     if (status == RN_OK && checking)
         check(&s);
     else if (status == RN_OK)

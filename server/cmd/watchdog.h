@@ -1,8 +1,8 @@
 /* Ends a daemon that hangs, so that its supervisor starts another one.
  *
  * A worker that does not come back cannot be ended alone: it shares memory with all others. Tells
- * systemd every second that the loop turns and no work is overdue (WATCHDOG=1, and a STATUS line).
- * Loop thread.
+ * systemd every second how many requests there are (STATUS) and, as long as no work is overdue,
+ * that the loop turns and all workers do (WATCHDOG=1). Loop thread.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_CMD_WATCHDOG_H
@@ -16,7 +16,9 @@ struct pipeline;
 struct watchdog {
     uv_timer_t timer;
     const struct pipeline *pipeline;
+    const char *prefix;  /* of the status: what goes on; static text */
     uint64_t limit_ns;   /* of being overdue; 0: never stuck */
+    uint64_t fresh_ns;   /* overdue by more than this, the watchdog is not fed; 0: nobody waits */
     uint64_t tick_ns;    /* the last one */
     uint64_t resumed_ns; /* when the whole process went on after having been stopped */
 };
@@ -24,5 +26,7 @@ struct watchdog {
 /* `watchdog` and `pipeline` outlive the loop's run. */
 void watchdog_start(struct watchdog *watchdog, uv_loop_t *loop, const struct pipeline *pipeline,
                     int stuck_after_ms);
+/* What goes on ("draining, "), in the status from now on. */
+void watchdog_say(struct watchdog *watchdog, const char *prefix);
 
 #endif

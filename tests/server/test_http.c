@@ -576,7 +576,8 @@ Test(http, serves_on_a_unix_socket_and_removes_it)
 
 Test(http, names_the_address_that_it_cannot_listen_on)
 {
-    static const char *const wrong[] = {"", "8080", "host:", "a:b:1", ":99999", "unix:", "[]:1"};
+    static const char *const wrong[] = {"",      "8080", "host:", "a:b:1", ":99999",
+                                        "unix:", "[]:1", "fd:",   "fd:x",  "fd:0"};
     struct server *server = start(&usual);
     struct http_options options = usual;
     const struct http_handlers handlers = {NULL, on_request, NULL, on_completed, NULL, NULL};

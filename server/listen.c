@@ -1,11 +1,14 @@
-/* "HOST:PORT", ":PORT", "[::1]:PORT" and "unix:/path" to a listening socket.
+/* Text to socket, and who is listening already.
  *
  * Socket options that accepted connections inherit are set here, once: answers go out without
  * delay, and a peer that vanished is noticed after about 45 s of silence or 15 s of unread data.
  *
  * SPDX-License-Identifier: MIT */
+#include "server/listen.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,13 +19,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "server/http_internal.h"
-
 #define BACKLOG 1024
 
 static void set_option(int fd, int level, int name, int value)
 {
     (void)setsockopt(fd, level, name, &value, sizeof value); /* each only improves things */
+}
+
+/* What accepted connections inherit. */
+static void set_tcp_options(int fd)
+{
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 15000);
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
 /* Binds and listens; -1 with errno. */
@@ -33,12 +45,7 @@ static int listen_at(const struct sockaddr *address, socklen_t n)
         return -1;
     if (address->sa_family != AF_UNIX) {
         set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-        set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-        set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-        set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-        set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 15000);
-        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+        set_tcp_options(fd);
     }
     if (address->sa_family == AF_INET6)
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -62,8 +69,7 @@ static bool remove_stale(const struct sockaddr_un *address, socklen_t n)
     return stale;
 }
 
-static enum rn_status open_unix(const char *listen_text, struct http_listener *out,
-                                struct rn_error *err)
+static enum rn_status open_unix(const char *listen_text, struct listener *out, struct rn_error *err)
 {
     const char *path = listen_text + strlen("unix:");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -108,23 +114,68 @@ static bool split(const char *text, char *host, size_t n_host, char *port, size_
     return true;
 }
 
-static void name_address(struct http_listener *listener, bool tls)
+static void name_address(struct listener *listener, const char *scheme)
 {
-    struct sockaddr_storage bound = {0};
-    socklen_t n = sizeof bound;
+    union {
+        struct sockaddr_storage storage;
+        struct sockaddr any;
+        struct sockaddr_un local;
+    } bound = {0};
+    socklen_t n = sizeof bound.storage;
     char host[INET6_ADDRSTRLEN] = "?", port[8] = "?";
-    if (getsockname(listener->fd, (struct sockaddr *)&bound, &n) == 0)
-        (void)getnameinfo((struct sockaddr *)&bound, n, host, sizeof host, port, sizeof port,
+    const bool known = getsockname(listener->fd, &bound.any, &n) == 0;
+    if (known && bound.any.sa_family == AF_UNIX) {
+        (void)snprintf(listener->address, sizeof listener->address, "unix:%.*s",
+                       (int)sizeof bound.local.sun_path, bound.local.sun_path);
+        return;
+    }
+    if (known)
+        (void)getnameinfo(&bound.any, n, host, sizeof host, port, sizeof port,
                           NI_NUMERICHOST | NI_NUMERICSERV);
     (void)snprintf(listener->address, sizeof listener->address,
-                   bound.ss_family == AF_INET6 ? "%s://[%s]:%s" : "%s://%s:%s",
-                   tls ? "https" : "http", host, port);
+                   bound.any.sa_family == AF_INET6 ? "%s://[%s]:%s" : "%s://%s:%s", scheme, host,
+                   port);
 }
 
-enum rn_status http_listen_open(const char *listen, bool tls, struct http_listener *out,
-                                struct rn_error *err)
+static bool says(int fd, int option, int wanted)
 {
-    struct http_listener listener = {.fd = -1};
+    int value = -1;
+    socklen_t n = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &n) == 0 && value == wanted;
+}
+
+/* A socket that was open when we started: its maker may keep it and share it with others, so it is
+ * closed, never shut down, and a socket file stays. */
+static enum rn_status adopt(const char *listen_text, const char *scheme, struct listener *out,
+                            struct rn_error *err)
+{
+    const char *digits = listen_text + strlen("fd:");
+    const size_t n = strspn(digits, "0123456789");
+    if (n == 0 || n > 5 || digits[n] != '\0')
+        return rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: expected fd: and a number",
+                       listen_text);
+    const int fd = atoi(digits);
+    if (!says(fd, SO_TYPE, SOCK_STREAM) || !says(fd, SO_ACCEPTCONN, 1))
+        return rn_fail(err, RN_BAD_ARGUMENT,
+                       "listen address %s: descriptor %d is not a listening stream socket",
+                       listen_text, fd);
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen_text, strerror(errno));
+    *out = (struct listener){.fd = fd};
+    name_address(out, scheme);
+    if (strncmp(out->address, "unix:", strlen("unix:")) != 0)
+        set_tcp_options(fd);
+    return RN_OK;
+}
+
+enum rn_status listen_open(const char *listen, const char *scheme, struct listener *out,
+                           struct rn_error *err)
+{
+    struct listener listener = {.fd = -1};
+    if (strncmp(listen, "fd:", strlen("fd:")) == 0)
+        return adopt(listen, scheme, out, err);
     if (strncmp(listen, "unix:", strlen("unix:")) == 0) {
         const enum rn_status status = open_unix(listen, &listener, err);
         if (status == RN_OK)
@@ -134,7 +185,8 @@ enum rn_status http_listen_open(const char *listen, bool tls, struct http_listen
     char host[256], port[8];
     if (!split(listen, host, sizeof host, port, sizeof port))
         return rn_fail(err, RN_BAD_ARGUMENT,
-                       "listen address %s: expected HOST:PORT, :PORT, [::1]:PORT or unix:/path",
+                       "listen address %s: expected HOST:PORT, :PORT, [::1]:PORT, unix:/path or "
+                       "fd:NUMBER",
                        listen);
     const struct addrinfo hints = {.ai_family = AF_UNSPEC,
                                    .ai_socktype = SOCK_STREAM,
@@ -157,12 +209,12 @@ enum rn_status http_listen_open(const char *listen, bool tls, struct http_listen
     freeaddrinfo(found);
     if (listener.fd < 0)
         return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, strerror(cause));
-    name_address(&listener, tls);
+    name_address(&listener, scheme);
     *out = listener;
     return RN_OK;
 }
 
-void http_listen_close(struct http_listener *listener)
+void listen_close(struct listener *listener)
 {
     if (listener->fd >= 0)
         close(listener->fd);

@@ -1,0 +1,24 @@
+/* "HOST:PORT", ":PORT", "[::1]:PORT", "unix:/path" or "fd:3" to a listening socket.
+ *
+ * Any thread. fd:3 is a descriptor that this process was started with; it is made non-blocking and
+ * is not inherited any further.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_LISTEN_H
+#define RESNETD_SERVER_LISTEN_H
+
+#include "engine/engine.h"
+
+struct listener {
+    int fd;
+    char address[160];   /* "http://127.0.0.1:8080" with the real port, or "unix:/path" */
+    char unix_path[108]; /* to be unlinked, "" otherwise */
+};
+
+/* Binds and listens; `scheme` is for the address. RN_BAD_ARGUMENT, RN_IO: the message names what
+ * was to be listened on. */
+enum rn_status listen_open(const char *listen, const char *scheme, struct listener *out,
+                           struct rn_error *err) __attribute__((warn_unused_result));
+void listen_close(struct listener *listener);
+
+#endif
