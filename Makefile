@@ -216,10 +216,14 @@ bench: $(B)/resnetd
 ## make format     clang-format over all sources
 format:
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+.PHONY: systemd balance manifests
+## make systemd    the units' exposure, and what they do in a systemd booted in a container (root)
+systemd: $(B)/resnetd $(B)/fail.so
+	$(Q)tests/systemd.sh $(B)/resnetd $(B)/fail.so
 ## make man        build/resnetd.1; of a cross-build: MAN_OF=PROGRAM that runs here
 .PHONY: man dist deb
 man: $(B)/resnetd.1
-## make install    binary, manual, unit and documents under DESTDIR/PREFIX (/usr/local)
+## make install    binary, manual, units and documents under DESTDIR/PREFIX (/usr/local)
 install: $(B)/resnetd $(B)/resnetd-pull $(B)/resnetd.1
 	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
 	install -D -m 755 $(B)/resnetd-pull $(DESTDIR)$(PREFIX)/bin/resnetd-pull
@@ -228,7 +232,8 @@ install: $(B)/resnetd $(B)/resnetd-pull $(B)/resnetd.1
 	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/*.md docs/*.svg config/resnetd.json \
 		docker/alerts.yaml $(DESTDIR)$(PREFIX)/share/doc/resnetd
 	install -m 644 docker/grafana/resnetd.json $(DESTDIR)$(PREFIX)/share/doc/resnetd/dashboard.json
-	sed 's|/usr/local/|$(PREFIX)/|g' systemd/resnetd.service > $(DESTDIR)$(UNITDIR)/resnetd.service
+	for unit in systemd/*.service systemd/*.socket; do sed 's|/usr/local/|$(PREFIX)/|g' $$unit \
+		> $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit 1; done
 ## make dist       build/resnetd-VERSION.tar.gz, the sources of HEAD, to be built outside of git
 DIST := build/resnetd-$(VERSION).tar.gz
 dist:

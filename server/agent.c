@@ -1,9 +1,10 @@
 /* A listening socket in the loop, and the words of haproxy's "agent-check".
  *
  * The percentage is a node's learned capacity, measured by a machine of our own making that is the
- * same for all nodes with the same model: it decodes an image in 1 ms and then computes 200 GFLOP a
- * second, about two cores of 2023. HAProxy multiplies a server's initial weight by it, so equal
- * initial weights give shares by capacity.
+ * same for all nodes with the same model: it decodes an image in 10 ms and then computes 20 GFLOP a
+ * second, about a fifth of a core of 2023. HAProxy multiplies a server's initial weight by it, 1 if
+ * none is set, so that shares go by capacity; the result is cut off at 256, some 50 of those cores,
+ * and would be no share at all under 1.
  *
  * "drain" changes a server's administrative state, which only "ready" changes back. An operator's
  * own drain would be changed back by it, too: hence "ready" is for a balancer that was not heard of
@@ -23,10 +24,11 @@
 
 #include "server/listen.h"
 
-#define REFERENCE_DECODE_NS 1e6
-#define REFERENCE_GFLOPS 200.0 /* FLOP a nanosecond */
-#define MAX_PERCENT 25600.0    /* HAProxy's own */
-#define PAUSE_MS 1000          /* without descriptors */
+#define REFERENCE_DECODE_NS 10e6
+#define REFERENCE_GFLOPS 20.0 /* FLOP a nanosecond */
+#define MIN_PERCENT 100.0
+#define MAX_PERCENT 25600.0 /* HAProxy's own */
+#define PAUSE_MS 1000       /* without descriptors */
 
 #define FORGOTTEN_NS ((uint64_t)60 * 1000000000)
 #define GREETING_NS ((uint64_t)10 * 1000000000)
@@ -45,7 +47,9 @@ static int percent(const struct agent_report *report)
 {
     const double reference_ns = REFERENCE_DECODE_NS + (double)report->flops / REFERENCE_GFLOPS;
     const double value = report->image_ns > 0 ? 100 * reference_ns / (double)report->image_ns : 100;
-    return value < 1 ? 1 : value > MAX_PERCENT ? (int)MAX_PERCENT : (int)(value + 0.5);
+    return value < MIN_PERCENT   ? (int)MIN_PERCENT
+           : value > MAX_PERCENT ? (int)MAX_PERCENT
+                                 : (int)(value + 0.5);
 }
 
 size_t agent_write(const struct agent_report *report, char line[AGENT_LINE_SIZE])

@@ -25,24 +25,24 @@ static void expect_line(struct agent_report report, const char *expected)
 
 Test(agent, capacity_is_told_in_percent_of_a_reference_machine)
 {
-    /* 3.6 GFLOP: 1 ms + 18 ms on the reference machine */
+    /* 3.6 GFLOP: 10 ms + 180 ms on the reference machine */
     struct agent_report report = {.state = AGENT_READY,
-                                  .image_ns = 19000000,
+                                  .image_ns = 190000000,
                                   .flops = 3600000000,
                                   .n_receiving = 3,
                                   .n_slots = 12};
     expect_line(report, "up 100% maxconn:15\n");
     report.image_ns = 9500000;
     report.fresh = true;
-    expect_line(report, "ready up 200% maxconn:15\n");
+    expect_line(report, "ready up 2000% maxconn:15\n");
 }
 
-Test(agent, no_percentage_is_zero_or_beyond_what_haproxy_takes)
+Test(agent, no_percentage_makes_a_weight_of_zero_or_is_beyond_what_haproxy_takes)
 {
     struct agent_report report = {.state = AGENT_READY, .n_slots = 4};
     expect_line(report, "up 100% maxconn:4\n"); /* nothing learned */
     report.image_ns = UINT64_MAX;
-    expect_line(report, "up 1% maxconn:4\n");
+    expect_line(report, "up 100% maxconn:4\n");
     report.image_ns = 1;
     report.flops = UINT64_MAX;
     report.n_receiving = SIZE_MAX - 4;
