@@ -1,10 +1,10 @@
 /* A listening socket in the loop, and the words of haproxy's "agent-check".
  *
  * The percentage is a node's learned capacity, measured by a machine of our own making that is the
- * same for all nodes with the same model: it decodes an image in 10 ms and then computes 20 GFLOP a
- * second, about a fifth of a core of 2023. HAProxy multiplies a server's initial weight by it, 1 if
- * none is set, so that shares go by capacity; the result is cut off at 256, some 50 of those cores,
- * and would be no share at all under 1.
+ * same for all nodes with the same model: it decodes an image in 20 ms and then computes 10 GFLOP a
+ * second, about a tenth of a core of 2023. HAProxy multiplies a server's initial weight by it, 1 if
+ * none is set, so that shares go by capacity; the result is cut off at 256, and would be no share
+ * at all under 1.
  *
  * "drain" changes a server's administrative state, which only "ready" changes back. An operator's
  * own drain would be changed back by it, too: hence "ready" is for a balancer that was not heard of
@@ -24,8 +24,8 @@
 
 #include "server/listen.h"
 
-#define REFERENCE_DECODE_NS 10e6
-#define REFERENCE_GFLOPS 20.0 /* FLOP a nanosecond */
+#define REFERENCE_DECODE_NS 20e6
+#define REFERENCE_GFLOPS 10.0 /* FLOP a nanosecond */
 #define MIN_PERCENT 100.0
 #define MAX_PERCENT 25600.0 /* HAProxy's own */
 #define PAUSE_MS 1000       /* without descriptors */

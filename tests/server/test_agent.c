@@ -25,14 +25,14 @@ static void expect_line(struct agent_report report, const char *expected)
 
 Test(agent, capacity_is_told_in_percent_of_a_reference_machine)
 {
-    /* 3.6 GFLOP: 10 ms + 180 ms on the reference machine */
+    /* 3.6 GFLOP: 20 ms + 360 ms on the reference machine */
     struct agent_report report = {.state = AGENT_READY,
-                                  .image_ns = 190000000,
+                                  .image_ns = 380000000,
                                   .flops = 3600000000,
                                   .n_receiving = 3,
                                   .n_slots = 12};
     expect_line(report, "up 100% maxconn:15\n");
-    report.image_ns = 9500000;
+    report.image_ns = 19000000;
     report.fresh = true;
     expect_line(report, "ready up 2000% maxconn:15\n");
 }
