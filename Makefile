@@ -238,6 +238,7 @@ install: $(B)/resnetd $(B)/resnetd-pull $(B)/resnetd.1
 	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/*.md docs/*.svg config/resnetd.json \
 		docker/alerts.yaml $(DESTDIR)$(PREFIX)/share/doc/resnetd
 	install -m 644 docker/grafana/resnetd.json $(DESTDIR)$(PREFIX)/share/doc/resnetd/dashboard.json
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/resnetd/deploy docs/deploy/*
 	for unit in systemd/*.service systemd/*.socket; do sed 's|/usr/local/|$(PREFIX)/|g' $$unit \
 		> $(DESTDIR)$(UNITDIR)/$${unit#systemd/} || exit 1; done
 ## make dist       build/resnetd-VERSION.tar.gz, the sources of HEAD, to be built outside of git
