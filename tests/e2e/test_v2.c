@@ -2,6 +2,7 @@
  * /classify gives, PyTorch's logits come back from tensors, and errors have the protocol's form.
  *
  * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <math.h>
 #include <signal.h>
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "config/embedded.h"
 #include "engine/engine.h"
@@ -540,6 +543,41 @@ Test(e2e_v2, a_timeout_is_microseconds)
     free(file);
     free(base64);
     free(json);
+    server_stop(&server);
+}
+
+/* A client that sends its request and leaves. */
+static void ask_and_go(const struct server *server, const char *request, size_t n)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons((uint16_t)server->port),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(send(fd, request, n, MSG_NOSIGNAL), (ssize_t)n);
+    (void)close(fd);
+}
+
+Test(e2e_v2, clients_that_leave_cost_nothing_that_stays)
+{
+    struct server server;
+    static char request[400 + 16 * N_VALUES];
+    static uint8_t black[N_VALUES];
+    char json[300];
+    float scores[CLASSES];
+    server_start(&server, "");
+    (void)snprintf(json, sizeof json, BINARY_INPUT, "UINT8", "[16,3,32,32]", 16 * N_VALUES);
+    const int n = snprintf(request, 400,
+                           "POST " INFER " HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n"
+                           "Inference-Header-Content-Length: %zu\r\n\r\n%s",
+                           strlen(json) + 16 * N_VALUES, strlen(json), json);
+    for (int i = 0; i < 100; i++)
+        ask_and_go(&server, request, (size_t)n + 16 * N_VALUES);
+    infer(&server, "UINT8", "[1,3,32,32]", black, N_VALUES, 1, scores);
+    while (server_metric(&server, "resnetd_in_flight_requests") > 0)
+        ;
+    cr_expect_eq(server_metric(&server, "resnetd_queue_images"), 0);
     server_stop(&server);
 }
 
