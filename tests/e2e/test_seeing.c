@@ -244,14 +244,19 @@ static double number(const json_t *object, const char *key)
 }
 
 /* Asks again while the engine is found busy, as Retry-After says. */
-static void ask_features(const struct server *where, const char *query, struct reply *reply)
+static void ask_features(const struct server *where, const char *method, const char *query,
+                         struct reply *reply)
 {
     char path[256];
+    size_t n;
+    char *photo = read_file(PHOTO, &n);
     (void)snprintf(path, sizeof path, "/features?%s", query);
     for (int i = 0; i < 100; i++) {
-        ask_file(where, path, PHOTO, reply);
-        if (reply->status != 503)
+        ask(where, &(struct ask){.method = method, .path = path, .body = photo, .n = n}, reply);
+        if (reply->status != 503) {
+            free(photo);
             return;
+        }
         reply_is_problem(reply, 503, "engine-busy");
         cr_assert_not_null(reply_header(reply, "Retry-After"));
         reply_done(reply);
@@ -263,7 +268,7 @@ static void ask_features(const struct server *where, const char *query, struct r
 Test(e2e_seeing, feature_maps_are_tiles_or_numbers)
 {
     struct reply reply;
-    ask_features(&server, "layer=layer2.0.conv1", &reply);
+    ask_features(&server, "POST", "layer=layer2.0.conv1", &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.body);
     cr_assert_str_eq(reply_header(&reply, "Content-Type"), "image/png");
     cr_assert_str_eq(reply_header(&reply, "X-Resnetd-Columns"), "4");
@@ -272,7 +277,7 @@ Test(e2e_seeing, feature_maps_are_tiles_or_numbers)
     cr_assert_eq(memcmp(reply.body, "\x89PNG", 4), 0);
     reply_done(&reply);
 
-    ask_features(&server, "layer=layer2.0.conv1&format=json&top=3", &reply);
+    ask_features(&server, "POST", "layer=layer2.0.conv1&format=json&top=3", &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.body);
     const json_t *maps = json_object_get(reply.json, "maps");
     cr_assert_eq(json_array_size(maps), 3);
@@ -299,7 +304,7 @@ Test(e2e_seeing, the_last_maps_are_the_logits)
 {
     json_t *logits = logits_of_photo();
     struct reply reply;
-    ask_features(&server, "layer=fc&format=json&top=64", &reply);
+    ask_features(&server, "PUT", "layer=fc&format=json&top=64", &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.body);
     const json_t *maps = json_object_get(reply.json, "maps");
     cr_assert_eq(json_array_size(maps), 10, "as many as there are");
@@ -324,7 +329,7 @@ Test(e2e_seeing, every_layer_of_the_network_can_be_seen)
         char query[256];
         (void)snprintf(query, sizeof query, "layer=%s&top=2",
                        json_string_value(json_object_get(layer, "name")));
-        ask_features(&server, query, &reply);
+        ask_features(&server, "POST", query, &reply);
         cr_assert_eq(reply.status, 200, "%s: %s", query, reply.body);
         reply_done(&reply);
     }
