@@ -74,6 +74,8 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
     struct http_conn *conn = conn_of(mhd);
     (void)arg;
     if (conn) {
+        conn->target = target;
+        conn->target_end = target ? target + strlen(target) : NULL;
         conn->bad_target = !http_guard_target(target);
         if (conn->state == HTTP_CONN_IDLE) {
             const uint64_t accepted_ns = conn->since_ns;
@@ -107,23 +109,39 @@ static void uploads_full(const struct http *http, struct problem *problem)
     problem->retry_after_ms = 1000;
 }
 
+/* What is wrong with the header, NULL for nothing. */
+static const char *find_fault(const struct http_exchange_full *exchange, const char *version,
+                              bool *has_encoding)
+{
+    const struct http_conn *conn = exchange->conn;
+    const bool follows = conn->http->strings_in_place && conn->target;
+    struct http_guard guard = {0};
+    if (follows)
+        http_guard_start(&guard, exchange->base.method, conn->target, conn->target_end, version);
+    (void)MHD_get_connection_values_n(conn->mhd, MHD_HEADER_KIND, guard_header, &guard);
+    if (follows) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(conn->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+        http_guard_end(&guard, exchange->base.method + info->header_size);
+    }
+    *has_encoding = guard.n_encodings > 0;
+    return conn->bad_target ? "the target is not a well-formed absolute path"
+                            : http_guard_verdict(&guard, version);
+}
+
 /* Refuses what breaks HTTP or is too large; `has_body` says whether more is to come. */
 static void check_header(struct http_exchange_full *exchange, const char *version, bool *has_body)
 {
-    struct http_conn *conn = exchange->conn;
-    const struct http_handlers *handlers = &conn->http->handlers;
+    struct http *http = exchange->conn->http;
     struct http_exchange *base = &exchange->base;
-    const size_t limit = conn->http->options.max_body_bytes;
-    struct http_guard guard = {0};
+    const size_t limit = http->options.max_body_bytes;
     struct problem problem;
-
-    (void)MHD_get_connection_values_n(conn->mhd, MHD_HEADER_KIND, guard_header, &guard);
-    const char *fault = conn->bad_target ? "the target is not a well-formed absolute path"
-                                         : http_guard_verdict(&guard, version);
+    bool has_encoding;
+    const char *fault = find_fault(exchange, version, &has_encoding);
     const char *length = http_header(base, "Content-Length");
     if (length)
         base->declared_bytes = strtoll(length, NULL, 10);
-    *has_body = fault != NULL || guard.n_encodings > 0 || base->declared_bytes > 0;
+    *has_body = fault != NULL || has_encoding || base->declared_bytes > 0;
     if (fault) {
         problem_set(&problem, PROBLEM_BAD_HTTP, "%s", fault);
         http_reply_problem(base, &problem);
@@ -133,11 +151,11 @@ static void check_header(struct http_exchange_full *exchange, const char *versio
         problem_number(&problem, "limit_bytes", (int64_t)limit);
         http_reply_problem(base, &problem);
     } else if (base->declared_bytes > 0 &&
-               (uint64_t)base->declared_bytes > http_uploads_left(conn->http)) {
-        uploads_full(conn->http, &problem);
+               (uint64_t)base->declared_bytes > http_uploads_left(http)) {
+        uploads_full(http, &problem);
         http_reply_problem(base, &problem);
-    } else if (handlers->on_header) {
-        handlers->on_header(handlers->context, base);
+    } else if (http->handlers.on_header) {
+        http->handlers.on_header(http->handlers.context, base);
     }
 }
 
@@ -360,6 +378,7 @@ enum rn_status http_open(struct uv_loop_s *loop, const struct http_options *opti
     http->handlers = *handlers;
     http->watch_fd = -1;
     http->listener.fd = -1;
+    http->strings_in_place = strcmp(MHD_get_version(), "0.9.75") == 0;
     enum rn_status status =
         listen_open(options->listen, options->tls ? "https" : "http", &http->listener, err);
     if (status != RN_OK)

@@ -75,11 +75,32 @@ bool http_guard_target(const char *target)
     return true;
 }
 
+void http_guard_start(struct http_guard *guard, const char *method, const char *target,
+                      const char *target_end, const char *version)
+{
+    if (target != method + strlen(method) + 1 || version != target_end + 1)
+        guard->fault = "the request line has a NUL or more than its two spaces";
+    guard->at = version + strlen(version) + 2;
+}
+
+void http_guard_end(struct http_guard *guard, const char *end)
+{
+    if (!guard->fault && guard->at + 2 != end)
+        guard->fault = "the header has a NUL, a line without a name, or one that is not ended by "
+                       "CR LF";
+}
+
 void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
                        size_t n_value)
 {
     if (guard->fault)
         return;
+    if (guard->at && name != guard->at) {
+        guard->fault = "a header line is folded, has a NUL, or is not ended by CR LF";
+        return;
+    }
+    if (guard->at)
+        guard->at = value + n_value + 2;
     if (!is_token(name, n_name)) {
         guard->fault = "a header's name is empty or has a character that names cannot have";
     } else if (has_control(value, n_value)) {

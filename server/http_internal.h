@@ -40,7 +40,8 @@ struct http_conn {
     int fd;                              /* the library's; borrowed */
     uint64_t since_ns;                   /* when the deadline of this state began */
     bool fresh;                          /* no request completed yet */
-    bool bad_target;                     /* the present request's target, raw, breaks a rule */
+    const char *target, *target_end;     /* the present request's, where the library has it */
+    bool bad_target;                     /* it breaks a rule */
     bool suspended;
 };
 
@@ -89,6 +90,7 @@ struct http {
     struct http_linger *lingers;
     size_t n_conns, n_exchanges, n_lingers;
     size_t n_upload_bytes; /* allocated for bodies */
+    bool strings_in_place; /* the library leaves a header's strings where they came in */
     bool one_closed;       /* a connection, since the library was run last */
     bool leaving, draining;
 };
@@ -98,11 +100,18 @@ struct http_guard {
     int n_lengths, n_encodings, n_hosts;
     bool chunked;
     const char *fault; /* a sentence, NULL while all is well */
+    const char *at;    /* where the next line begins, if no byte was lost; NULL: not followed */
 };
 /* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00. */
 bool http_guard_target(const char *target);
 void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
                        size_t n_value);
+/* libmicrohttpd 0.9.75 ends a line's strings at a NUL, joins folded lines and takes a line without
+ * a name for the end of the header; what it has lost then shows as a gap between the strings, which
+ * it leaves where they came in. To be asked before the headers and after them, or not at all. */
+void http_guard_start(struct http_guard *guard, const char *method, const char *target,
+                      const char *target_end, const char *version);
+void http_guard_end(struct http_guard *guard, const char *end);
 /* After all headers: the first fault found, NULL for a request that may pass. */
 const char *http_guard_verdict(const struct http_guard *guard, const char *version);
 

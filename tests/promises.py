@@ -4,14 +4,13 @@
     tests/promises.py BINARY FAIL.SO [ROW...]
 
 Prints a line per row: what is promised, what was measured, kept or broken. The numbers of the rows
-are those of SECURITY.md. Only the standard library; nothing but loopback; images are made here or
-taken from tests/golden/images.
+are those of SECURITY.md. Only the standard library and, where a row names them, tools of Debian;
+nothing but loopback; images are made here or taken from tests/golden/images.
 
 SPDX-License-Identifier: MIT
 """
 import glob
 import http.client
-import json
 import os
 import random
 import resource
@@ -23,165 +22,11 @@ import sys
 import tempfile
 import threading
 import time
-import zlib
 
-BINARY, LIBRARY = sys.argv[1], sys.argv[2]
-IMAGES = "tests/golden/images/"
-MIB = 1 << 20
-broken = 0
-
-
-def row(number, promise, measured, kept):
-    global broken
-    broken += not kept
-    print(f"{number:>3}  {'kept' if kept else 'BROKEN':6}  {promise:58}  {measured}", flush=True)
-
-
-class Server:
-    running = []
-
-    def __init__(self, *options, **spawn):
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [BINARY, "serve", "--listen", "127.0.0.1:0", "--access-log", "", *options],
-            stdout=subprocess.DEVNULL, stderr=self.log, **spawn)
-        Server.running.append(self)
-        deadline = time.monotonic() + 30
-        while b"is serving on" not in self.text():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(self.text().decode())
-            time.sleep(0.005)
-        self.port = int(self.text().split(b"http://127.0.0.1:")[-1].split(b"/")[0].split(b"\n")[0])
-
-    def text(self):
-        return os.pread(self.log.fileno(), 1 << 20, 0)
-
-    def ask(self, method, path, body=None, timeout=30):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def helpers(self):
-        return children(children(self.process.pid)[0])
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-
-def children(pid):
-    found = []
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            rest = open(path).read().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if rest[1] == str(pid) and rest[0] != "Z":
-            found.append(int(path.split("/")[2]))
-    return sorted(found)
-
-
-def quietly(function, *arguments):
-    try:
-        function(*arguments)
-    except (OSError, http.client.HTTPException):
-        pass
-
-
-def status_kib(pid, key):
-    for line in open(f"/proc/{pid}/status"):
-        if line.startswith(key + ":"):
-            return int(line.split()[1])
-    return 0
-
-
-def cpu_seconds(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def image(name):
-    return open(IMAGES + name, "rb").read()
-
-
-# ---- bombs ---------------------------------------------------------------------------------------
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def zeros(n):
-    """n bytes of zeros, compressed, without ever having them: children would inherit the peak."""
-    packer = zlib.compressobj(9)
-    parts = [packer.compress(bytes(min(MIB, n - at))) for at in range(0, n, MIB)]
-    return b"".join(parts) + packer.flush()
-
-
-def png(width, height, n_bytes, depth=8, interlaced=0, extra=b""):
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, interlaced)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra +
-            chunk(b"IDAT", zeros(n_bytes)) + chunk(b"IEND", b""))
-
-
-def bombs():
-    progressive = image("progressive-444.jpg")
-    last = progressive.rfind(b"\xff\xda")
-    scans = progressive[:last] + progressive[last:-2] * 1000 + b"\xff\xd9"
-    baseline = image("baseline-420.jpg")
-    table = baseline.find(b"\xff\xc4")
-    full = bytearray(baseline)
-    full[table + 5:table + 21] = b"\xff" * 16
-    frame = baseline.find(b"\xff\xc0")
-    wide = bytearray(baseline)
-    wide[frame + 5:frame + 9] = b"\xff\xff\xff\xff"
-    factors = bytearray(baseline)
-    factors[frame + 11] = 0x3F
-    exif = b"Exif\0\0II*\0\x08\0\0\0" + b"\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 5000
-    tiff = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + scans[2:]
-    yield "PNG of 60000 x 60000", png(60000, 60000, 100), True
-    yield "1 x 1 PNG that inflates to 1 GB", png(1, 1, 1 << 30), True
-    yield "JPEG of 1000 scans", scans, True
-    yield "JPEG of 65535 x 65535", bytes(wide), True
-    yield "JPEG with over-full Huffman table", bytes(full), True
-    yield "JPEG with sampling factor 15", bytes(factors), True
-    yield "PNG of 64000 chunks", png(8, 8, 200, extra=chunk(b"tEXt", b"a\0b") * 64000), True
-    yield "Exif of 65535 entries, 1000 scans behind it", tiff, True
-    yield "interlaced PNG of 16 bits, 25 Mpx", png(5000, 5000, 5000 * 5000 * 6 + 9375, 16, 1), False
-
-
-def row_11():
-    server = Server("--decode-workers", "1")
-    for _ in range(20):
-        server.ask("POST", "/classify", image("crop-wide.png"))
-    base = status_kib(server.process.pid, "VmRSS")
-    for name, bomb, by_header in bombs():
-        helper = server.helpers()[0]
-        open(f"/proc/{helper}/clear_refs", "w").write("5")
-        before, cpu = status_kib(helper, "VmHWM"), cpu_seconds(helper)
-        best, codes = 1e9, set()
-        for _ in range(3 if by_header else 1):
-            start = time.monotonic()
-            code, body = server.ask("POST", "/classify", bomb)
-            best = min(best, time.monotonic() - start)
-            codes.add(code)
-        slug = json.loads(body)["type"].split("/")[-1] if code != 200 else "classified"
-        grown = (status_kib(helper, "VmHWM") - before) / 1024 - len(bomb) / MIB
-        cpu = cpu_seconds(helper) - cpu
-        if by_header:
-            kept = codes == {422} and best <= 0.020 + len(bomb) / 100e6 and grown <= 4
-            row(11, f"{name}: 422, 20 ms, 4 MiB", f"{slug}, {best * 1e3:.1f} ms, {max(grown, 0):.1f} MiB"
-                f" ({len(bomb) / 1024:.0f} KiB sent)", kept)
-        else:
-            row(11, f"{name}: 4xx or right, 1 s CPU, 192 MiB",
-                f"{slug}, {cpu:.2f} s CPU, {max(grown, 0):.0f} MiB", cpu <= 1.1 and grown <= 192)
-    after = status_kib(server.process.pid, "VmRSS")
-    row(11, "resident memory of the daemon afterwards: +-8 MiB", f"{(after - base) / 1024:+.1f} MiB",
-        after - base <= 8 * 1024)
-    server.stop()
+import promises_http
+import promises_images
+import promises_support
+from promises_support import BINARY, LIBRARY, Server, cpu_seconds, image, quietly, row
 
 
 # ---- processes that die --------------------------------------------------------------------------
@@ -371,9 +216,9 @@ def run(name):
             Server.running.pop().process.kill()
 
 
-ROWS = {"11": row_11, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
-        "21": row_21, "26": row_26}
+ROWS = {"8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
+        "21": row_21, "25": promises_http.row_25, "26": row_26}
 for name in sys.argv[3:] or ROWS:
     run(name)
-print(f"promises: {broken} broken")
-sys.exit(broken > 0)
+print(f"promises: {promises_support.broken} broken")
+sys.exit(promises_support.broken > 0)

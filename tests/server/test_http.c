@@ -306,6 +306,12 @@ Test(http, refuses_what_breaks_http_and_closes)
         "GET / HTTP/1.1\r\nHost: a\r\nBad name: x\r\n\r\n",
         "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: a\x01\r\n\r\n",
+        "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n: b\r\nX: c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n:\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
@@ -324,6 +330,44 @@ Test(http, refuses_what_breaks_http_and_closes)
         cr_expect(is_closed(fd), "%s", requests[i]);
         close(fd);
     }
+    finish(server);
+}
+
+Test(http, refuses_a_nul_anywhere_in_the_header)
+{
+    static const char request[] = "GET /echo HTTP/1.1\r\nHost: a\r\nX: yz\r\n\r\n";
+    struct server *server = start(&usual);
+    for (size_t i = 0; i < sizeof request - 1; i++) {
+        char bytes[sizeof request], answer[ANSWER_BYTES];
+        const int fd = dial(server);
+        memcpy(bytes, request, sizeof request);
+        bytes[i] = '\0';
+        cr_assert_eq(send(fd, bytes, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+        shutdown(fd, SHUT_WR);
+        hear(fd, answer);
+        /* with LF behind it it is an end of line like CR: nothing can be hidden there */
+        cr_expect(answer[0] == '\0' || status_of(answer) >= 400 || request[i] == '\r',
+                  "NUL at %zu -> %s", i, answer);
+        close(fd);
+    }
+    finish(server);
+}
+
+Test(http, takes_a_header_of_many_lines_that_comes_in_pieces)
+{
+    char line[1100], answer[ANSWER_BYTES];
+    struct server *server = start(&usual);
+    const int fd = dial(server);
+    for (int round = 0; round < 3; round++) {
+        say(fd, "GET /echo?a=b&c=%20 HTTP/1.1\r\nHost: a\r\nEmpty:\r\n");
+        for (int i = 0; i < 20; i++) {
+            (void)snprintf(line, sizeof line, "X-%d: %01000d\r\n", i, i);
+            say(fd, line);
+        }
+        say(fd, "Last: \t \r\n\r\n");
+        cr_expect_eq(status_of(hear(fd, answer)), 200, "%s", answer);
+    }
+    close(fd);
     finish(server);
 }
 
