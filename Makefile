@@ -152,8 +152,10 @@ $(FUZZERS:%=%.run): %.run: %
 	$(Q)awk '/number_of_executed_units/ { n = $$2 } /peak_rss/ { m = $$2 } \
 		END { printf "%s: %d inputs, nothing found, %d MB\n", "$(notdir $<)", n, m }' $<.log
 
-## make promises   the promises of SECURITY.md measured: row, promise, number, kept or broken; PROMISES="11 14"
-promises: $(B)/resnetd $(B)/fail.so
+## make promises   the promises of SECURITY.md measured: row, promise, number, kept or broken; PROMISES="11 14";
+##                 SUITES=dir and CORPUS=dir hold suites and images of others, see tests/promises_*.py
+promises: $(B)/resnetd $(B)/fail.so $(B)/decode_ppm
+	$(Q)$(MAKE) --no-print-directory JPEG=stb build/jpeg-stb/decode_ppm
 	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so $(PROMISES)
 ## make coverage   lines of our own code that the tests and failing calls reach; the worst files
 coverage:
@@ -277,6 +279,10 @@ $(B)/resnetd.1: docs/resnetd.1 docs/manual.sh $(or $(MAN_OF),$(B)/resnetd $(B)/r
 
 # For SAN=thread, which Criterion does not go with: a plain program, and the real server.
 $(B)/engine_race: $(filter-out $(B)/server/%,$(LIB_OBJ)) $(B)/tests/plain/engine_race.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/decode_ppm: $(filter $(B)/engine/image/% $(B)/engine/base/%,$(LIB_OBJ)) $(B)/tests/plain/decode_ppm.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

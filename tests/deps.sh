@@ -12,7 +12,8 @@ build="gcc libc6-dev make pkg-config libmicrohttpd-dev libjansson-dev libuv1-dev
        libjpeg62-turbo-dev nettle-dev libgnutls28-dev libcurl4-openssl-dev ca-certificates"
 tests="libcriterion-dev curl"
 tools="binutils clang-format python3-jsonschema wrk qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-       clang libclang-rt-14-dev gcovr python3 systemd-container nginx-light libcap2-bin iproute2 jq haproxy prometheus dnsmasq-base"
+       clang libclang-rt-14-dev gcovr python3 systemd-container nginx-light libcap2-bin iproute2 jq haproxy prometheus dnsmasq-base
+       slowhttptest faketime libjpeg-turbo-progs netpbm"
 
 # For the manual, and for a Debian beside this one.
 tests="$tests mandoc"

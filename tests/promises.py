@@ -9,6 +9,7 @@ nothing but loopback; images are made here or taken from tests/golden/images.
 
 SPDX-License-Identifier: MIT
 """
+import email.utils
 import glob
 import http.client
 import os
@@ -26,7 +27,7 @@ import time
 import promises_http
 import promises_images
 import promises_support
-from promises_support import BINARY, LIBRARY, Server, cpu_seconds, image, quietly, row
+from promises_support import BINARY, LIBRARY, Server, cpu_seconds, image, quietly, row, skip
 
 
 # ---- processes that die --------------------------------------------------------------------------
@@ -189,6 +190,46 @@ def row_21():
     server.stop()
 
 
+def row_22():
+    library = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not library:
+        skip(22, "jumps of the wall clock", "libfaketime is missing")
+        return
+    with tempfile.NamedTemporaryFile("w") as clock:
+        def jump(days):
+            clock.seek(0)
+            clock.truncate()
+            clock.write(f"{days:+d}d\n")
+            clock.flush()
+        jump(0)
+        server = Server("--stuck-after-ms", "2000", "--idle-timeout-ms", "3000", env=dict(
+            os.environ, LD_PRELOAD=library[0], FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_NO_CACHE="1",
+            DONT_FAKE_MONOTONIC="1", FAKETIME_TIMESTAMP_FILE=clock.name))
+        codes, dates, n = [], [], 0
+        idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        for days in (0, 1, -1, 400, -400, 0):
+            jump(days)
+            for _ in range(20):
+                n += 1
+                connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+                connection.request("POST", "/classify?timeout_ms=2000", image("coarse.jpg") + b"%d" % n)
+                answer = connection.getresponse()
+                codes.append(answer.status)
+                answer.read()
+                told = email.utils.parsedate_to_datetime(answer.headers["Date"]).timestamp()
+                connection.close()
+            dates.append(abs(told - time.time() - days * 86400) <= 2)
+            idle.request("GET", "/livez")  # a connection kept over the jump
+            codes.append(idle.getresponse().read() and 200)
+            time.sleep(0.5)
+        negative = [line for line in server.ask("GET", "/metrics")[1].decode().splitlines()
+                    if "seconds" in line and " -" in line]
+        row(22, "clock 1 and 400 days back and forth: all answered in time", f"{codes.count(200)} of {len(codes)}, "
+            f"{len(negative)} negative times", set(codes) == {200} and not negative)
+        row(22, "Date follows; no watchdog, exit status 0", f"{dates.count(True)} of {len(dates)}, {server.stop()}",
+            all(dates))
+
+
 def row_26():
     busy = socket.socket()
     busy.bind(("127.0.0.1", 0))
@@ -216,8 +257,8 @@ def run(name):
             Server.running.pop().process.kill()
 
 
-ROWS = {"8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
-        "21": row_21, "25": promises_http.row_25, "26": row_26}
+ROWS = {"8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "13": promises_images.row_13, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
+        "21": row_21, "22": row_22, "24": promises_images.row_24, "25": promises_http.row_25, "26": row_26}
 for name in sys.argv[3:] or ROWS:
     run(name)
 print(f"promises: {promises_support.broken} broken")

@@ -2,12 +2,20 @@
 
 SPDX-License-Identifier: MIT
 """
+import glob
 import json
+import os
+import re
+import shutil
+import socket
 import struct
+import subprocess
+import threading
 import time
 import zlib
 
-from promises_support import MIB, Server, cpu_seconds, image, row, status_kib
+from promises_support import (BINARY, IMAGES, MIB, Server, children, cpu_seconds, image, row, skip,
+                              status_kib)
 
 # ---- bombs ---------------------------------------------------------------------------------------
 
@@ -83,3 +91,181 @@ def row_11():
     row(11, "resident memory of the daemon afterwards: +-8 MiB", f"{(after - base) / 1024:+.1f} MiB",
         after - base <= 8 * 1024)
     server.stop()
+
+
+# ---- other decoders ------------------------------------------------------------------------------
+
+def pixels(data):
+    """(width, height, RGB bytes, comment) of a PBM, PGM or PPM."""
+    fields, at, comment = [], 0, ""
+    while len(fields) < (3 if data[:2] == b"P4" else 4):
+        end = at
+        while data[end:end + 1] not in (b" ", b"\n"):
+            end += 1
+        if data[at:at + 1] == b"#":
+            end = data.index(b"\n", at)
+            comment = data[at + 1:end].decode().strip()
+        elif end > at:
+            fields.append(data[at:end])
+        at = end + 1
+    kind, width, height = fields[0], int(fields[1]), int(fields[2])
+    raw = data[at:]
+    if kind == b"P4":
+        stride = (width + 7) // 8
+        bits = (raw[y * stride + x // 8] >> (7 - x % 8) & 1 for y in range(height) for x in range(width))
+        return width, height, bytes(v for bit in bits for v in [255 * (1 - bit)] * 3), comment
+    most = int(fields[3])
+    if most == 65535:
+        raw = raw[::2]  # the high bytes, as resnetd keeps them
+    elif most < 255:
+        raw = bytes(v * 255 // most for v in raw)
+    if kind == b"P5":
+        raw = bytes(v for grey in raw for v in (grey, grey, grey))
+    return width, height, raw, comment
+
+
+def upright(width, height, rgb, orientation):
+    """Turned as Exif says, by its definition of where row 0 and column 0 belong."""
+    px = [rgb[i:i + 3] for i in range(0, len(rgb), 3)]
+    rows = [px[y * width:(y + 1) * width] for y in range(height)]
+    if orientation >= 5:
+        rows = [list(column) for column in zip(*rows)]
+    if orientation in (3, 4, 7, 8):
+        rows.reverse()
+    if orientation in (2, 3, 6, 7):
+        rows = [r[::-1] for r in rows]
+    return b"".join(p for r in rows for p in r)
+
+
+def compare(ours, others):
+    """{file: (mean, largest difference)}; names of those that only one of both decodes."""
+    found, alone = {}, []
+    for path, command in others:
+        mine = subprocess.run([ours, path], capture_output=True)
+        theirs = subprocess.run([*command, path], capture_output=True)
+        if mine.returncode or theirs.returncode or not theirs.stdout:
+            if bool(mine.returncode) != bool(theirs.returncode):
+                alone.append(os.path.basename(path))
+            continue
+        width, height, a, comment = pixels(mine.stdout)
+        b_width, b_height, b, _ = pixels(theirs.stdout)
+        b = upright(b_width, b_height, b, int(comment))
+        if len(a) != len(b):
+            found[path] = (255, 255)
+            continue
+        differences = [abs(p - q) for p, q in zip(a, b)]
+        found[path] = sum(differences) / len(a), max(differences)
+    return found, alone
+
+
+def row_13():
+    folders = [IMAGES] + ([os.environ["CORPUS"]] if os.environ.get("CORPUS") else [])
+    files = sorted(p for folder in folders for p in glob.glob(folder + "/**/*", recursive=True))
+    small = [p for p in files if os.path.getsize(p) < 100000]  # Python subtracts pixels slowly
+    here = os.path.dirname(BINARY)
+    for name, tool, ending, ours in (
+            ("JPEG by libjpeg-turbo, beside djpeg", ["djpeg", "-rgb", "-pnm"], ".jpg", f"{here}/decode_ppm"),
+            ("JPEG by stb_image, beside djpeg", ["djpeg", "-rgb", "-pnm"], ".jpg", "build/jpeg-stb/decode_ppm"),
+            ("PNG by stb_image, beside libpng", ["pngtopnm"], ".png", f"{here}/decode_ppm")):
+        # stb_image 2.27 mixes the last columns of 4:2:2 the wrong way round; what an index beyond a
+        # short palette means PNG does not say
+        left_out = "422" if "stb" in ours else "palette-short"
+        others = [(p, tool) for p in small if p.endswith(ending) and left_out not in p]
+        if not shutil.which(tool[0]) or not os.path.exists(ours):
+            skip(13, name, f"{tool[0]} or {ours} is missing")
+            continue
+        found, alone = compare(ours, others)
+        means, most = [m for m, _ in found.values()], [m for _, m in found.values()]
+        row(13, f"{name}: mean <= 1, most <= 16 of 255", f"{len(found)} files: worst mean {max(means):.3f}, most "
+            f"{max(most)}; only one decodes: {', '.join(alone) or 'none'}", max(means) <= 1 and max(most) <= 16)
+    scenes = [p for p in files if re.search(r"(Landscape|Portrait)_[1-8]\.jpg$", p)]
+    if scenes:
+        turned(scenes)
+    else:
+        skip(13, "one scene in all 8 orientations", "CORPUS has no Landscape_1.jpg to Portrait_8.jpg")
+
+
+def turned(paths):
+    """The same scene stored in all ways is the same picture."""
+    server, answers = Server(), {}
+    for path in paths:
+        with open(path, "rb") as f:
+            _, body = server.ask("POST", "/classify?top_k=10", f.read())
+        scores = {p["index"]: p["score"] for p in json.loads(body)["predictions"]}
+        answers.setdefault(os.path.basename(path).split("_")[0], []).append(scores)
+    server.stop()
+    # the scores of what the first one is; the files are JPEGs of their own, 30 dB apart
+    first = {name: max(group[0], key=group[0].get) for name, group in answers.items()}
+    spread = max(abs(s[first[name]] - group[0][first[name]]) for name, group in answers.items() for s in group)
+    same = all(len({max(s, key=s.get) for s in group}) == 1 for group in answers.values())
+    row(13, "all 8 orientations: one first class, its score within 0.06", f"{len(paths)} files: "
+        f"{'the same' if same else 'NOT the same'}, {spread:.4f}", same and spread <= 0.06)
+
+
+# ---- the worst together --------------------------------------------------------------------------
+
+CGROUP = "/sys/fs/cgroup/memory"
+
+
+def family(pid):
+    """A daemon, its zygote and the helpers."""
+    return [pid] + [p for child in children(pid) for p in family(child)]
+
+
+def row_24():
+    server = Server("--max-upload-bytes", "64M", "--max-connections", "2500", "--decode-workers", "2")
+    ceiling = int(re.search(rb"memory at most.*?bytes=(\d+)", server.text()).group(1))
+    limit = f"{CGROUP}/resnetd-promises-{server.process.pid}"
+    limited = os.access(CGROUP, os.W_OK) and os.path.exists(f"{CGROUP}/memory.limit_in_bytes")
+    if limited:
+        os.mkdir(limit)
+        with open(f"{limit}/memory.limit_in_bytes", "w") as f:
+            f.write(str(ceiling))
+        for pid in family(server.process.pid):
+            with open(f"{limit}/cgroup.procs", "w") as f:
+                f.write(str(pid))
+    pids = set(family(server.process.pid))
+    photo, bomb = image("crop-wide.png"), png(5000, 5000, 5000 * 5000 * 6 + 5000, 16, 0)
+    idle, stop, codes, peak = [], threading.Event(), [], [0]
+
+    def idlers():  # kept-alive connections and uploads that stop half-way
+        for i in range(2000):
+            s = socket.create_connection(("127.0.0.1", server.port))
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" if i % 100 else
+                      b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" + bytes(2900000))
+            idle.append(s)
+
+    def load(what):
+        while not stop.is_set():
+            try:
+                codes.append(server.ask("POST", "/classify?timeout_ms=1000", what)[0])
+            except OSError:
+                codes.append(0)
+
+    def watch():
+        while not stop.is_set():
+            peak[0] = max(peak[0], sum(status_kib(p, "VmRSS") for p in family(server.process.pid)))
+            time.sleep(0.05)
+    threads = [threading.Thread(target=load, args=(bomb if i % 4 == 0 else photo,)) for i in range(24)]
+    threads += [threading.Thread(target=watch), threading.Thread(target=idlers)]
+    for thread in threads:
+        thread.start()
+    time.sleep(15)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    for s in idle:
+        s.close()
+    alive = server.process.poll() is None and pids <= set(family(server.process.pid))
+    code, _ = server.ask("POST", "/classify", photo)
+    row(24, "2000 idle, 20 half uploads, bombs, 24 clients: under the ceiling", f"{peak[0] / 1024:.0f} MiB at most of "
+        f"{ceiling / MIB:.0f} (told at start), {len(codes)} answers", peak[0] * 1024 <= ceiling)
+    killed = "not limited: no memory cgroup here"
+    if limited:
+        with open(f"{limit}/memory.oom_control") as f:
+            killed = re.search(r"oom_kill (\d+)", f.read()).group(1) + " killed under that limit"
+    row(24, "nobody is killed, everything answered, serving afterwards", f"{killed}; {code}",
+        alive and code == 200 and killed[0] in "0n" and 0 not in codes)
+    server.stop()
+    if limited:
+        os.rmdir(limit)
