@@ -13,6 +13,7 @@
 #define LAG_STEP_NS 500e3
 #define MIN_LAG_NS 500e3
 #define MAX_LAG_NS 50e6
+#define TICK_NS 4e6 /* of the kernel's clock, by which it is known when a request came in */
 
 /* One step of Robbins and Monro: at the quantile, the rare long steps up and the frequent short
  * ones down cancel out. */
@@ -62,7 +63,12 @@ double admission_saturation(const struct admission *admission, uint64_t now_ns)
     return remembered_ns(admission, now_ns) / MEMORY_NS;
 }
 
+uint64_t admission_answer_ns(const struct admission *admission)
+{
+    return (uint64_t)(admission->lag_ns + TICK_NS);
+}
+
 uint64_t admission_bound_ns(const struct admission *admission, uint64_t predicted_ns)
 {
-    return (uint64_t)((double)predicted_ns * admission->margin + 2 * admission->lag_ns);
+    return (uint64_t)((double)predicted_ns * admission->margin) + admission_answer_ns(admission);
 }

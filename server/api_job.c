@@ -13,6 +13,7 @@
 #include "server/accesslog.h"
 #include "server/api_params.h"
 #include "server/metrics.h"
+#include "server/pipeline.h"
 #include "server/recent.h"
 #include "server/registry.h"
 #include "server/request.h"
@@ -81,10 +82,15 @@ static void count(const struct api *api, const struct http_exchange *exchange,
                         (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
     if (exchange->status != 200 || !request)
         return;
-    for (int i = 0; i < request->n_images; i++)
-        if (request->images[i].batch_end_ns)
-            metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"respond\"",
-                            (double)(exchange->replied_ns - request->images[i].batch_end_ns) / 1e9);
+    uint64_t last_ns = 0;
+    for (int i = 0; i < request->n_images; i++) {
+        const uint64_t end_ns = request->images[i].batch_end_ns;
+        metrics_observe_span(api->metrics, METRIC_STAGE_DURATION, "stage=\"respond\"", end_ns,
+                             exchange->replied_ns);
+        last_ns = end_ns > last_ns ? end_ns : last_ns;
+    }
+    if (last_ns)
+        pipeline_answered(api->pipeline, last_ns);
 }
 
 /* The problem that it was answered with, "" for none. */

@@ -14,7 +14,8 @@
 #define MEASURED_SIZES 4 /* larger batches are learned from traffic */
 #define SLACK 8          /* a run may take an eighth longer than expected */
 #define FORGET 0.9       /* weight of the past pace after one more batch */
-#define PACE_OUTLIER 4   /* an interval counts at most this many times the expected one */
+#define MIN_WINDOW_NS 1000000u
+#define PACE_OUTLIER 4 /* an interval counts at most this many times the expected one */
 
 /* Decayed sums: images and the time that they took to come through. */
 struct pace {
@@ -26,11 +27,21 @@ struct batcher {
     struct request_image *first, **last;
     struct costcurve curve;
     struct pace pace, busy_pace; /* the latter with work all the time */
+    uint64_t answer_ns;          /* what of a deadline is kept for the answer */
 };
 
 static uint64_t ready_ns(const struct request_image *image)
 {
     return image->preprocess_end_ns;
+}
+
+/* When the image has to be through. */
+static uint64_t due_ns(const struct batcher *batcher, const struct request_image *image)
+{
+    const uint64_t deadline_ns = image->request->deadline_ns;
+    if (batcher_images(batcher) <= 1) /* alone it gets every chance */
+        return deadline_ns;
+    return deadline_ns > batcher->answer_ns ? deadline_ns - batcher->answer_ns : 0;
 }
 
 /* Unlinks what *link points to and returns it as the head of `list`. */
@@ -106,7 +117,7 @@ struct request_image *batcher_expire(struct batcher *batcher, uint64_t now_ns)
     struct request_image *expired = NULL;
     struct request_image **link = &batcher->first;
     while (*link) {
-        if ((*link)->request->deadline_ns <= now_ns + run_ns)
+        if (due_ns(batcher, *link) <= now_ns + run_ns)
             expired = unlink_image(batcher, link, expired);
         else
             link = &(*link)->next;
@@ -121,14 +132,27 @@ static int fitting(const struct batcher *batcher, uint64_t now_ns)
     int n = 0;
     for (const struct request_image *image = batcher->first; image && n < batcher->curve.max;
          image = image->next) {
-        if (image->request->deadline_ns < tightest_ns)
-            tightest_ns = image->request->deadline_ns;
+        const uint64_t image_due_ns = due_ns(batcher, image);
+        if (image_due_ns < tightest_ns)
+            tightest_ns = image_due_ns;
         const uint64_t run_ns = batcher->curve.batch_ns[n + 1];
         if (n > 0 && now_ns + run_ns + run_ns / SLACK > tightest_ns)
             break;
         n++;
     }
     return n;
+}
+
+/* What running the ready images and one more together saves against running the one by itself: to
+ * wait longer for it than this costs more than it can bring. Timers count milliseconds, so that a
+ * shorter wait would be none of this kind. */
+static uint64_t worthwhile_ns(const struct batcher *batcher)
+{
+    const int n = batcher->n_ready;
+    const uint64_t *batch_ns = batcher->curve.batch_ns;
+    const uint64_t apart_ns = batch_ns[n] + batch_ns[1], together_ns = batch_ns[n + 1];
+    const uint64_t saved_ns = apart_ns > together_ns ? apart_ns - together_ns : 0;
+    return saved_ns >= MIN_WINDOW_NS ? saved_ns : 0;
 }
 
 bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window_ns,
@@ -139,11 +163,13 @@ bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window
         return false;
     if (batcher->n_ready >= batcher->curve.best || batcher->n_expected == 0)
         return true;
+    if (window_ns == BATCHER_WORTHWHILE)
+        window_ns = worthwhile_ns(batcher);
     uint64_t latest_ns = UINT64_MAX;
     const uint64_t run_ns = batcher->curve.batch_ns[batcher->n_ready + 1];
     for (const struct request_image *image = batcher->first; image; image = image->next) {
-        const uint64_t deadline_ns = image->request->deadline_ns;
-        const uint64_t start_ns = deadline_ns > run_ns ? deadline_ns - run_ns : 0;
+        const uint64_t image_due_ns = due_ns(batcher, image);
+        const uint64_t start_ns = image_due_ns > run_ns ? image_due_ns - run_ns : 0;
         if (start_ns < latest_ns)
             latest_ns = start_ns;
         if (ready_ns(image) + window_ns < latest_ns)
@@ -159,6 +185,11 @@ int batcher_take(struct batcher *batcher, uint64_t now_ns, struct request_image 
     for (int i = 0; i < n; i++)
         out[i] = unlink_image(batcher, &batcher->first, NULL);
     return n;
+}
+
+void batcher_set_answer(struct batcher *batcher, uint64_t answer_ns)
+{
+    batcher->answer_ns = answer_ns;
 }
 
 void batcher_inherit(struct batcher *batcher, const struct batcher *from)

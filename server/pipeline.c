@@ -158,6 +158,9 @@ static void decoded(void *context, struct request_image *image)
     struct pipeline *pipeline = context;
     struct registry_model *model = image->request->model;
     const bool alone = pipeline->alone == image->request;
+    if (image->problem.type == PROBLEM_DEADLINE_EXCEEDED ||
+        image->problem.type == PROBLEM_DEADLINE_UNMEETABLE)
+        pipeline_learn_admission(pipeline, image->request, uv_hrtime());
     if (image->preprocess_end_ns == 0 || atomic_load(&image->request->cancelled)) {
         expect(pipeline, model, alone ? 0 : -1);
         finish_image(pipeline, image);
@@ -182,7 +185,6 @@ static void ran(void *context, const struct runner_batch *batch)
     struct pipeline *pipeline = context;
     const uint64_t now_ns = uv_hrtime();
     const bool is_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
-    admission_learn_lag(&pipeline->admission, now_ns - batch->end_ns);
     if (batch->alone) {
         finish_image(pipeline, batch->images[0]);
     } else if (!batch->measurement) {
@@ -203,20 +205,12 @@ static void ran(void *context, const struct runner_batch *batch)
     advance(pipeline);
 }
 
-static void launch(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
+/* Ends the images that cannot be done in time any more, the next batch starting at start_ns; false
+ * when the model has none left, and may be gone with its last request. */
+static bool drop_expired(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns,
+                         uint64_t start_ns)
 {
-    registry_unlink_busy(&pipeline->busy, model);
-    runner_launch(pipeline->runner, model, now_ns);
-    left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
-    if (batcher_images(model->batcher) > 0)
-        registry_append_busy(&pipeline->busy, model); /* behind the others: they take turns */
-}
-
-/* Ends the images that cannot be done in time any more; false when the model has none left, and may
- * be gone with its last request. */
-static bool drop_expired(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
-{
-    struct request_image *image = batcher_expire(model->batcher, now_ns);
+    struct request_image *image = batcher_expire(model->batcher, start_ns);
     int n = 0;
     for (const struct request_image *other = image; other; other = other->next)
         n++;
@@ -225,15 +219,61 @@ static bool drop_expired(struct pipeline *pipeline, struct registry_model *model
     while (image) {
         struct request_image *next = image->next;
         const uint64_t deadline_ns = image->request->deadline_ns;
+        /* or only those would teach who made it */
+        pipeline_learn_admission(pipeline, image->request,
+                                 start_ns + batcher_cost_ns(model->batcher, 1));
         if (deadline_ns <= now_ns)
             request_late(&image->problem, "queue");
         else
-            request_unmeetable(&image->problem, batcher_cost_ns(model->batcher, 1),
+            request_unmeetable(&image->problem,
+                               start_ns - now_ns + batcher_cost_ns(model->batcher, 1) +
+                                   admission_answer_ns(&pipeline->admission),
                                deadline_ns - now_ns);
         finish_image(pipeline, image);
         image = next;
     }
     return some_left;
+}
+
+static void launch(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
+{
+    registry_unlink_busy(&pipeline->busy, model);
+    runner_launch(pipeline->runner, model, now_ns);
+    left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
+    if (batcher_images(model->batcher) > 0)
+        registry_append_busy(&pipeline->busy, model); /* behind the others: they take turns */
+    /* Who would be too late behind this batch is told so now, while another server may help. */
+    (void)drop_expired(pipeline, model, now_ns,
+                       now_ns + runner_running(pipeline->runner)->expected_ns);
+}
+
+/* Ends the next waiting requests, as far as no worker is to be troubled with them: what a batch
+ * takes is more than they have left. A lone one is tried in any case. */
+static void drop_waiting(struct pipeline *pipeline)
+{
+    struct request *request;
+    const uint64_t answer_ns = admission_answer_ns(&pipeline->admission);
+    while (pipeline->n_requests > 1 && (request = workers_next(pipeline->workers)) != NULL) {
+        const uint64_t now_ns = uv_hrtime();
+        const uint64_t run_ns = batcher_cost_ns(request->model->batcher, 1);
+        const uint64_t deadline_ns = request->deadline_ns;
+        if (request->n_started > 0 || deadline_ns > now_ns + run_ns + answer_ns)
+            return;
+        const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+        pipeline_learn_admission(pipeline, request, now_ns + run_ns);
+        (void)workers_remove(pipeline->workers, request);
+        if (!request->images) {
+            request_unmeetable(&request->problem, run_ns + answer_ns, left_ns);
+            expect(pipeline, request->model, -1);
+            finish_request(pipeline, request);
+            continue;
+        }
+        expect(pipeline, request->model, -request->n_images);
+        for (int i = 0, n = request->n_images; i < n; i++) { /* the last one takes it away */
+            request_unmeetable(&request->images[i].problem, run_ns + answer_ns, left_ns);
+            finish_image(pipeline, &request->images[i]);
+        }
+    }
 }
 
 static void woken(uv_timer_t *timer)
@@ -245,13 +285,16 @@ static void woken(uv_timer_t *timer)
 static void start_batch(struct pipeline *pipeline)
 {
     const uint64_t now_ns = uv_hrtime();
-    const uint64_t window_ns = (uint64_t)pipeline->options.batch_window_ms * 1000000;
+    const int window_ms = pipeline->options.batch_window_ms;
+    const uint64_t window_ns = window_ms < 0 ? BATCHER_WORTHWHILE : (uint64_t)window_ms * 1000000;
+    const uint64_t answer_ns = admission_answer_ns(&pipeline->admission);
     uint64_t wake_ns = UINT64_MAX;
     struct registry_model *next;
     for (struct registry_model *model = pipeline->busy; model; model = next) {
         uint64_t model_wake_ns;
         next = model->next_busy;
-        if (!drop_expired(pipeline, model, now_ns))
+        batcher_set_answer(model->batcher, answer_ns);
+        if (!drop_expired(pipeline, model, now_ns, now_ns))
             continue;
         if (batcher_due(model->batcher, now_ns, window_ns, &model_wake_ns)) {
             launch(pipeline, model, now_ns);
@@ -340,6 +383,7 @@ static void advance(struct pipeline *pipeline)
     (void)uv_timer_stop(&pipeline->wake);
     do {
         adopt_orphans(pipeline);
+        drop_waiting(pipeline);
         workers_start(pipeline->workers);
         if (!runner_running(pipeline->runner))
             start_batch(pipeline);

@@ -22,7 +22,7 @@ struct pipeline_options {
     int decode_workers;  /* decodes in flight; the uv pool has two threads more */
     int queue_limit;     /* images admitted and not yet in a batch */
     size_t cache_bytes;  /* of results; 0 = no cache; set once */
-    int batch_window_ms; /* longest wait for company while other images are being decoded */
+    int batch_window_ms; /* longest wait for others that are being decoded; < 0: what that saves */
     struct rn_image_limits limits;
     struct sandbox
         *sandbox; /* to decode in, with decode_workers slots; NULL: in threads; set once */
@@ -46,6 +46,8 @@ bool pipeline_admit(struct pipeline *pipeline, struct registry_model *model, int
  * idle moments; sets `problem` (engine-busy with Retry-After) if not. */
 bool pipeline_admit_alone(const struct pipeline *pipeline, struct problem *problem);
 
+/* The answer that waited for a batch which ended then is written. */
+void pipeline_answered(struct pipeline *pipeline, uint64_t batch_end_ns);
 /* A request for this model came in, to be admitted or not. */
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model);
 /* What was offered in the last ten seconds or so, as a part of what could be served: 1 is full. */

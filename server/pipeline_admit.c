@@ -121,6 +121,11 @@ bool pipeline_admit_preview(struct pipeline *pipeline, struct request *request)
     return true;
 }
 
+void pipeline_answered(struct pipeline *pipeline, uint64_t batch_end_ns)
+{
+    admission_learn_lag(&pipeline->admission, uv_hrtime() - batch_end_ns);
+}
+
 void pipeline_offered(struct pipeline *pipeline, const struct registry_model *model)
 {
     admission_offered(&pipeline->admission, batcher_capacity_ns(model->batcher, 1), uv_hrtime());

@@ -177,6 +177,11 @@ bool workers_remove(struct workers *workers, const struct request *request)
     return true;
 }
 
+struct request *workers_next(const struct workers *workers)
+{
+    return workers->free_jobs ? workers->first : NULL;
+}
+
 void workers_start(struct workers *workers)
 {
     while (workers->first && workers->free_jobs) {

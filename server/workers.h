@@ -44,6 +44,9 @@ void workers_add(struct workers *workers, struct request *request, bool first);
 bool workers_remove(struct workers *workers, const struct request *request);
 /* When the oldest work in flight was handed out; UINT64_MAX when there is none. */
 uint64_t workers_oldest_ns(const struct workers *workers);
+/* The request that workers_start() would hand out next, NULL when there is none or no free worker.
+ */
+struct request *workers_next(const struct workers *workers);
 /* Hands out work while workers are free. After every add and in every handler's wake. */
 void workers_start(struct workers *workers);
 

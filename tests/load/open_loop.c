@@ -280,9 +280,11 @@ static void on_arrivals(uv_timer_t *timer)
         now = now_ms();
     }
     if (load.next_ms < load.end_ms) {
+        /* Rounded up to the timers' milliseconds: a client that spins takes a core from a server on
+         * the same machine. Latency counts from the intended time all the same. */
         const double wait = load.next_ms - now;
         uv_update_time(&load.loop);
-        (void)uv_timer_start(timer, on_arrivals, wait > 0 ? (uint64_t)wait : 0, 0);
+        (void)uv_timer_start(timer, on_arrivals, wait > 0 ? (uint64_t)ceil(wait) : 0, 0);
         return;
     }
     size_t n_busy = load.n_sent - load.n_errors - load.ok.n - load.refused.n;

@@ -38,7 +38,7 @@ Test(admission, bounds_a_prediction_by_margin_and_lag)
     cr_assert_gt(before_ns, 100 * MS);
     for (int i = 0; i < 100; i++)
         admission_learn_lag(&admission, 20 * MS);
-    cr_assert_gt(admission_bound_ns(&admission, 100 * MS), before_ns + 30 * MS, "at both ends");
+    cr_assert_gt(admission_bound_ns(&admission, 100 * MS), before_ns + 15 * MS);
 }
 
 Test(admission, stays_within_sense)

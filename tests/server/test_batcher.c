@@ -77,6 +77,42 @@ Test(batcher, waits_for_what_is_being_decoded_until_the_window_closes)
     cr_assert(due(6 * MS, &wake));
 }
 
+Test(batcher, waits_by_itself_as_long_as_company_saves)
+{
+    uint64_t wake;
+    for (int n = 1; n <= MAX_BATCH; n++)
+        batcher_learn(batcher, n, 6 * MS + (uint64_t)n * 4 * MS); /* together saves 6 ms */
+    add(0, 5 * MS, FAR);
+    batcher_expect(batcher, 1);
+    cr_assert_not(batcher_due(batcher, 5 * MS, BATCHER_WORTHWHILE, &wake));
+    cr_assert_float_eq((double)wake, 11 * (double)MS, 0.01 * (double)MS);
+    cr_assert(batcher_due(batcher, wake, BATCHER_WORTHWHILE, &wake));
+}
+
+Test(batcher, waits_for_nobody_before_anything_is_known)
+{
+    uint64_t wake;
+    add(0, 5 * MS, FAR);
+    batcher_expect(batcher, 1);
+    cr_assert(batcher_due(batcher, 5 * MS, BATCHER_WORTHWHILE, &wake));
+}
+
+Test(batcher, keeps_time_for_the_answer)
+{
+    for (int i = 0; i < 40; i++)
+        batcher_learn(batcher, 1, 10 * MS);
+    batcher_set_answer(batcher, 5 * MS);
+    add(0, 1, 114 * MS);
+    add(1, 1, 116 * MS);
+    add(2, 1, 200 * MS);
+    cr_assert_eq(batcher_ready(batcher), 3);
+    int n = 0;
+    for (const struct request_image *image = batcher_expire(batcher, 100 * MS); image;
+         image = image->next)
+        n++;
+    cr_assert_eq(n, 1);
+}
+
 Test(batcher, leaves_at_once_when_it_is_full)
 {
     uint64_t wake;
