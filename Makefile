@@ -79,7 +79,7 @@ KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-ps
 # ---- everyday targets --------------------------------------------------------------------------
 
 .PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi test-pull protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
-	bench format install clean libs
+	bench bench-decode format install clean libs
 all: $(B)/resnetd $(B)/resnetd-pull
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
 
@@ -212,9 +212,13 @@ soak: $(B)/resnetd
 ## make throughput 16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
 throughput: $(B)/resnetd
 	$(Q)BINARY=$(B)/resnetd tests/load/run.sh $(LOAD_ARGS)
-## make bench      ResNet-18, -34, -50 beside ONNX Runtime; BENCH_ARGS="resnet18", ROUNDS, BATCHES
-bench: $(B)/resnetd
+## make bench      ResNet-18, -34, -50 beside ONNX Runtime; BENCH_ARGS="resnet18", ROUNDS, BATCHES; decoding
+bench: bench-decode $(B)/resnetd
 	$(Q)tests/bench/run.sh $(B)/resnetd $(BENCH_ARGS)
+## make bench-decode  decoding in threads and in processes, by each decoder; IMAGES="files"
+bench-decode: $(B)/resnetd $(B)/decode_bench
+	$(Q)$(MAKE) --no-print-directory JPEG=stb build/jpeg-stb/resnetd build/jpeg-stb/decode_bench
+	$(Q)tests/bench/decode.sh $(B) build/jpeg-stb $(IMAGES)
 ## make format     clang-format over all sources
 format:
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
@@ -295,6 +299,10 @@ $(B)/fail.so: tests/faults/fail.c
 $(B)/open_loop: $(B)/tests/load/open_loop.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -luv -lm
+
+$(B)/decode_bench: $(LIB_OBJ) $(B)/tests/plain/decode_bench.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/simulate: $(LIB_OBJ) $(B)/tests/support_simulation.o $(B)/tests/load/simulate.o
 	$(call say,LINK,$@)
