@@ -168,6 +168,7 @@ static void fill_info(struct rn_model *m, const struct rn_model_options *options
     i->weights_bytes = m->plan->weights.bytes;
     i->arena_bytes = m->plan->arena_bytes;
     i->recipe = m->meta.recipe;
+    i->golden = m->meta.golden;
 }
 
 /* Everything between the bytes of a file and a model. */

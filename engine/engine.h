@@ -138,7 +138,13 @@ struct rn_model_info {
     size_t weights_bytes;      /* packed */
     size_t arena_bytes;        /* a session's, for max_batch images, but for its threads' scratch */
     struct rn_recipe recipe;
+    const float
+        *golden; /* [classes], the logits of rn_golden_input(); NULL where the file has none */
 };
+
+/* The input whose logits a model file may carry as resnetd.golden: element k of the tensor is
+ * (k * 2654435761 mod 2^32) / 256, rounded down, / 2^23 - 1. tensor: [channels][height][width]. */
+void rn_golden_input(const struct rn_model_info *info, float *tensor);
 
 /* Opens a .safetensors file or a folder with model.safetensors (and the hub's config.json and
  * preprocessor_config.json). The file is read whole and checked before use, then packed for this

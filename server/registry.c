@@ -10,6 +10,8 @@
 
 #include "server/batcher.h"
 
+#define GOLDEN_TOLERANCE 1e-4f /* of the largest logit, or of 1 */
+
 struct registry {
     struct registry_model *first, **last;
 };
@@ -125,6 +127,30 @@ fail:
     return status;
 }
 
+/* Whether the network answers as the file says: RN_OK also where it says nothing. */
+static enum rn_status try_golden(struct registry_model *model, struct rn_session *session,
+                                 float *tensor, struct rn_error *err)
+{
+    const struct rn_model_info *info = model->info;
+    const float *inputs[] = {tensor};
+    float largest = 1, worst = 0;
+    if (!info->golden)
+        return RN_OK;
+    rn_golden_input(info, tensor);
+    rn_session_run(session, inputs, 1, model->logits);
+    for (int i = 0; i < info->classes; i++) {
+        const float difference = fabsf(model->logits[i] - info->golden[i]);
+        largest = fmaxf(largest, fabsf(info->golden[i]));
+        if (!(difference <= worst)) /* NaN is the worst */
+            worst = difference;
+    }
+    if (worst <= GOLDEN_TOLERANCE * largest)
+        return RN_OK;
+    return rn_fail(err, RN_BAD_MODEL,
+                   "model %s: its golden logits are missed by %g, at most %g is allowed",
+                   info->name, (double)worst, (double)(GOLDEN_TOLERANCE * largest));
+}
+
 enum rn_status registry_self_test(struct registry_model *model, struct rn_threads *aside,
                                   struct rn_error *err)
 {
@@ -140,10 +166,11 @@ enum rn_status registry_self_test(struct registry_model *model, struct rn_thread
     bool good = tensor && try_image(model, session, tensor, n_values, 0.0f);
     const uint64_t start_ns = uv_hrtime(); /* the first run also pays for cold memory */
     good = good && try_image(model, session, tensor, n_values, 1.0f);
+    if (!aside && good)
+        batcher_learn(model->batcher, 1, uv_hrtime() - start_ns);
+    const enum rn_status golden = good ? try_golden(model, session, tensor, err) : RN_OK;
     if (aside)
         rn_session_free(session);
-    else if (good)
-        batcher_learn(model->batcher, 1, uv_hrtime() - start_ns);
     const bool had_memory = tensor != NULL;
     free(tensor);
     if (!had_memory)
@@ -152,6 +179,8 @@ enum rn_status registry_self_test(struct registry_model *model, struct rn_thread
         return rn_fail(err, RN_BAD_MODEL,
                        "model %s: the self-test's scores are not finite or do not sum to 1",
                        model->info->name);
+    if (golden != RN_OK)
+        return golden;
     model->self_tested = true;
     return RN_OK;
 }

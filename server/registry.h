@@ -29,7 +29,7 @@ struct registry_model {
     struct registry_model *next_busy;       /* the pipeline's list of models with work */
     struct registry_model *next_unmeasured; /* the runner's, of those to measure */
     bool wants_measurement;                 /* is in that list */
-    bool self_tested; /* one inference ran and its scores are finite and sum to 1 */
+    bool self_tested; /* one inference ran, its scores are finite and sum to 1, and golden */
 };
 
 struct registry *registry_new(void); /* NULL when out of memory */
@@ -41,9 +41,10 @@ enum rn_status registry_add(struct registry *registry, struct rn_model *model,
                             struct rn_threads *threads, struct rn_error *err)
     __attribute__((warn_unused_result));
 
-/* Runs an image of zeros and one of ones: both must give finite scores that sum to 1. Sets
- * self_tested and teaches the batcher what a run costs; not so with a team of its own (else NULL),
- * for a model whose threads are in use. RN_BAD_MODEL, RN_NO_MEMORY. */
+/* Runs an image of zeros and one of ones: both must give finite scores that sum to 1; and the
+ * golden input, where the file says what it must give. Sets self_tested and teaches the batcher
+ * what a run costs; not so with a team of its own (else NULL), for a model whose threads are in
+ * use. RN_BAD_MODEL, RN_NO_MEMORY. */
 enum rn_status registry_self_test(struct registry_model *model, struct rn_threads *aside,
                                   struct rn_error *err) __attribute__((warn_unused_result));
 

@@ -2,6 +2,7 @@
 """Train resnetd's default model: ResNet-20 (He et al. 2015, section 4.2) on CIFAR-10.
 
     ./train_cifar10.py --data DIR --out cifar10-resnet20.safetensors
+    ./train_cifar10.py --golden cifar10-resnet20.safetensors        only its golden logits, anew
 
 DIR holds one folder per class (airplane … truck) of 32x32 images; class order is alphabetical.
 Needs Debian 12's python3-torch, python3-numpy and python3-pil. About an hour on two cores with
@@ -142,13 +143,45 @@ def save_safetensors(path, state, metadata):
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
+def golden(model):
+    """The logits of the engine's golden input (rn_golden_input), in double precision."""
+    k = np.arange(3 * 32 * 32, dtype=np.uint64)
+    x = ((k * 2654435761 % 2**32) >> 8).astype(np.float64) / 2**23 - 1
+    with torch.no_grad():
+        logits = model.double().eval()(torch.from_numpy(x).reshape(1, 3, 32, 32))[0]
+    return json.dumps({"logits": [float(f"{v:.9g}") for v in logits.tolist()]})
+
+
+def add_golden(path):
+    """Puts golden logits into a file that this script wrote."""
+    data = path.read_bytes()
+    n_header = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + n_header])
+    metadata = header.pop("__metadata__")
+    state = {}
+    for name, tensor in header.items():
+        begin, end = (8 + n_header + offset for offset in tensor["data_offsets"])
+        values = np.frombuffer(data[begin:end], np.float32).reshape(tensor["shape"])
+        state[name] = torch.from_numpy(values.copy())
+    model = ResNet20()
+    model.load_state_dict(state, strict=False)
+    metadata["resnetd.golden"] = golden(model)
+    save_safetensors(path, state, metadata)
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument("--data", type=pathlib.Path, required=True)
-    ap.add_argument("--out", type=pathlib.Path, required=True)
+    ap.add_argument("--data", type=pathlib.Path)
+    ap.add_argument("--out", type=pathlib.Path)
+    ap.add_argument("--golden", type=pathlib.Path)
     ap.add_argument("--epochs", type=int, default=30)
     ap.add_argument("--checkpoint", type=pathlib.Path, default=pathlib.Path("cifar10.ckpt"))
     args = ap.parse_args()
+    if args.golden:
+        add_golden(args.golden)
+        return
+    if not args.data or not args.out:
+        ap.error("--data and --out are needed, or --golden")
 
     torch.manual_seed(1)
     pixels, labels, held, names = load_images(args.data)
@@ -213,6 +246,7 @@ def main():
         "resnetd.source": "trained by config/models/train_cifar10.py on CIFAR-10 as JPEG files "
                           "(quality 75), 45,000 of the 50,000 training images",
         "resnetd.accuracy": f"{100 * acc:.2f} % top-1 on 5,000 held-out CIFAR-10 JPEG files",
+        "resnetd.golden": golden(average),
     })
     print(f"{args.out}: held-out accuracy {acc:.4f}")
 

@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/load/meta.h"
 
+#include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +135,33 @@ static enum rn_status read_preprocess(const struct weights *weights, struct meta
     return status;
 }
 
+/* The logits of rn_golden_input(), by whoever made the file. */
+static enum rn_status read_golden(const struct weights *weights, struct meta *meta,
+                                  struct rn_error *err)
+{
+    static const char where[] = "resnetd.golden";
+    static const char *const known[] = {"logits", NULL};
+    json_t *root = NULL;
+    enum rn_status status = parse_text(weights, where, known, &root, err);
+    if (status || !root)
+        return status;
+    const json_t *logits = json_object_get(root, "logits");
+    const size_t n = json_array_size(logits);
+    if (n == 0 || n > INT_MAX)
+        status = rn_fail(err, RN_BAD_MODEL, "%s: logits must be an array of numbers", where);
+    else if (!(meta->golden = calloc(n, sizeof *meta->golden)))
+        status = no_memory(err);
+    for (size_t i = 0; i < n && !status; i++) {
+        const json_t *logit = json_array_get(logits, i);
+        meta->golden[i] = (float)json_number_value(logit);
+        if (!json_is_number(logit) || !isfinite(meta->golden[i]))
+            status = rn_fail(err, RN_BAD_MODEL, "%s: logit %zu is not a finite number", where, i);
+    }
+    meta->n_golden = (int)n;
+    json_decref(root);
+    return status;
+}
+
 static enum rn_status read_topology(const struct weights *weights, struct meta *meta,
                                     struct rn_error *err)
 {
@@ -162,6 +191,8 @@ enum rn_status meta_read(const struct weights *weights, const char *folder, stru
         status = read_preprocess(weights, &meta, err);
     if (!status)
         status = read_topology(weights, &meta, err);
+    if (!status)
+        status = read_golden(weights, &meta, err);
     if (!status && folder)
         status = sidecar_read(folder, &meta, err);
     if (status)
@@ -266,6 +297,10 @@ enum rn_status meta_settle(struct meta *meta, int classes, bool imagenet_stem, s
     if (meta->ids && meta->n_ids != classes)
         return rn_fail(err, RN_BAD_MODEL, "resnetd.ids has %d ids, the network has %d classes",
                        meta->n_ids, classes);
+    if (meta->golden && meta->n_golden != classes)
+        return rn_fail(err, RN_BAD_MODEL,
+                       "resnetd.golden has %d logits, the network has %d classes", meta->n_golden,
+                       classes);
     settle_recipe(meta, imagenet_stem);
     const struct rn_recipe *recipe = &meta->recipe;
     if (recipe->crop > recipe->resize)
@@ -281,6 +316,7 @@ void meta_done(struct meta *meta)
     free(meta->version);
     free(meta->source);
     free(meta->accuracy);
+    free(meta->golden);
     free_texts(meta->labels, meta->n_labels);
     free_texts(meta->ids, meta->n_ids);
     *meta = (struct meta){0};

@@ -17,7 +17,9 @@ struct meta {
     char **labels;                            /* [n_labels], NULL without */
     int n_labels;
     const char *labels_from; /* "resnetd.labels", "config.json", … for messages; static */
-    char **ids;              /* [n_ids], NULL without */
+    float *golden;           /* [n_golden], NULL without */
+    int n_golden;
+    char **ids; /* [n_ids], NULL without */
     int n_ids;
     bool has_resize, has_crop, has_interpolation, has_mean_std; /* what of recipe is said */
     struct rn_recipe recipe;

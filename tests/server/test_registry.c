@@ -91,6 +91,26 @@ Test(registry, the_self_test_passes_a_sound_model_and_teaches_what_it_costs)
     cr_assert_gt(batcher_cost_ns(model->batcher, 1), 0);
 }
 
+Test(registry, the_self_test_finds_weights_that_are_other_numbers)
+{
+    /* Behind the first layer's BN come its weights, in the order of names: some become -1.5. */
+    struct rn_error err;
+    const size_t n = config_embedded_model_bytes();
+    uint8_t *bytes = malloc(n);
+    cr_assert_not_null(bytes);
+    memcpy(bytes, config_embedded_model, n);
+    uint64_t n_header;
+    memcpy(&n_header, bytes, sizeof n_header);
+    memset(bytes + sizeof n_header + n_header + sizeof(float[4][16]), 0xbf, sizeof(float[100]));
+    const struct rn_model_options options = {.name = "other", .max_batch = 1};
+    struct rn_model *model = NULL;
+    cr_assert_eq(rn_model_open_memory(bytes, n, "other", &options, &model, &err), RN_OK);
+    cr_assert_eq(registry_add(registry, model, threads, &err), RN_OK);
+    cr_assert_eq(registry_self_test(registry_first(registry), NULL, &err), RN_BAD_MODEL);
+    cr_assert_not_null(strstr(err.text, "golden logits"), "%s", err.text);
+    free(bytes);
+}
+
 Test(registry, the_self_test_finds_weights_that_are_no_numbers)
 {
     /* The file's last floats become NaN: whatever tensor they are of, all scores see them. */

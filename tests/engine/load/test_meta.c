@@ -200,6 +200,28 @@ Test(meta, derives_the_side_that_is_not_said_from_the_one_that_is)
     }
 }
 
+Test(meta, reads_golden_logits_and_refuses_what_is_none)
+{
+    static const char *const wrong[] = {
+        "{\"logits\":[]}",          "{\"logits\":3}",   "{\"logits\":[1,null]}",
+        "{\"logits\":[1e99,1e99]}", "{\"scores\":[1]}", "[1,2]",
+    };
+    struct weights_text pairs[] = {{"resnetd.golden", "{\"logits\":[1.5,-2]}"}, {0}};
+    struct rn_error err;
+    struct meta meta;
+    read_ok(pairs, &meta);
+    cr_assert_eq(meta.n_golden, 2);
+    cr_assert_float_eq(meta.golden[0], 1.5f, 0);
+    cr_assert_float_eq(meta.golden[1], -2.0f, 0);
+    cr_assert_eq(meta_settle(&meta, 3, true, &err), RN_BAD_MODEL);
+    cr_assert_str_eq(err.text, "resnetd.golden has 2 logits, the network has 3 classes");
+    meta_done(&meta);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        pairs[0].value = wrong[i];
+        expect_refused(pairs, "resnetd.golden");
+    }
+}
+
 Test(meta, refuses_wrong_numbers_of_labels_and_ids)
 {
     static const struct weights_text labels[] = {
