@@ -170,7 +170,8 @@ void api_v2_model_config(const struct api *api, struct http_exchange *exchange)
     if (!model)
         return;
     const struct rn_model_info *info = model->info;
-    const char *window_ms = api->setting(api->daemon, "batch_window_ms");
+    const char *setting = api->setting(api->daemon, "batch_window_ms");
+    const int window_ms = setting ? atoi(setting) : 0; /* -1: the curve decides, often for none */
     struct text out = {0};
     text_add(&out, "{\"name\":");
     text_json(&out, info->name);
@@ -184,7 +185,7 @@ void api_v2_model_config(const struct api *api, struct http_exchange *exchange)
     text_format(&out,
                 "\"dynamic_batching\":{\"preferred_batch_size\":[%d],"
                 "\"max_queue_delay_microseconds\":%d}}",
-                info->max_batch, window_ms ? atoi(window_ms) * 1000 : 0);
+                info->max_batch, window_ms > 0 ? window_ms * 1000 : 0);
     registry_unref(model);
     api_reply_json(exchange, 200, &out);
 }
