@@ -195,8 +195,10 @@ lint: $(ISA_OBJ)
 check: lint
 	$(Q)$(MAKE) --no-print-directory WERROR=1 run-tests
 ## make load       capacity, then goodput at a deadline under up to 3 x that; LOAD_ARGS="IMAGES", MODEL, PEER
-load: $(B)/resnetd $(B)/open_loop
+load: $(B)/resnetd $(B)/open_loop $(B)/fail.so
 	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
+	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so 1 4 6 7
+	$(Q)REQUESTS=40000 tests/load/soak.sh $(B)/resnetd
 ## make simulate   overload in simulated time: docs/overload.svg, and with slow uploads docs/uploads.svg
 simulate: $(B)/simulate
 	$(Q)mkdir -p build/load/fast build/load/slow

@@ -1,0 +1,181 @@
+"""Rows about load: leaving, clients that leave, idle ones, refusals.
+
+SPDX-License-Identifier: MIT
+"""
+import http.client
+import os
+import random
+import resource
+import signal
+import socket
+import threading
+import time
+
+from promises_images import png
+from promises_support import Server, cpu_seconds, image, row, status_kib
+
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
+
+
+def metric(server, name):
+    for line in server.ask("GET", "/metrics")[1].decode().splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[1])
+    return 0.0
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def row_1():
+    lost, answered, codes, slowest, random_waits = [0], [0], set(), 0.0, random.Random(1)
+    for _ in range(ROUNDS):
+        server, stop = Server(), threading.Event()
+        photo = image("baseline-420.jpg")
+
+        def client(mark):
+            n = 0
+            while not stop.is_set():
+                n += 1
+                body = photo + b"%d %d" % (mark, n)
+                try:
+                    s = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+                except OSError:
+                    return  # not connected, hence not accepted
+                try:
+                    s.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                    answer = http.client.HTTPResponse(s)
+                    answer.begin()
+                    answer.read()
+                    codes.add(answer.status)
+                    answered[0] += 1
+                except (OSError, http.client.HTTPException):
+                    lost[0] += 1
+                finally:
+                    s.close()
+        threads = [threading.Thread(target=client, args=(i,)) for i in range(32)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1 + 0.2 * random_waits.random())
+        start = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        codes.add(("exit", server.process.wait(30)))
+        slowest = max(slowest, time.monotonic() - start)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    row(1, f"SIGTERM among 32 clients, {ROUNDS} times: none accepted is lost", f"{lost[0]} lost of "
+        f"{answered[0] + lost[0]}, {sorted(map(str, codes))}", lost[0] == 0 and codes <= {200, 503, ("exit", 0)})
+    row(1, "exit within 2 s", f"{slowest:.2f} s at most", slowest <= 2)
+
+
+def row_4():
+    """Refused at the header, while others are being served: nothing of a body is on its way."""
+    server, stop, times, codes = Server(), threading.Event(), [], []
+    photo = image("baseline-420.jpg")
+
+    def load(mark):
+        connection, n = http.client.HTTPConnection("127.0.0.1", server.port), 0
+        while not stop.is_set():
+            n += 1
+            connection.request("POST", "/classify", photo + b"%d %d" % (mark, n))
+            connection.getresponse().read()
+    threads = [threading.Thread(target=load, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    for _ in range(400):
+        with socket.create_connection(("127.0.0.1", server.port)) as s:
+            start = time.monotonic()
+            s.sendall(b"POST /classify?timeout_ms=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n"
+                      b"Expect: 100-continue\r\n\r\n")
+            codes.append(int(s.recv(4096).split()[1]))
+            times.append(time.monotonic() - start)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    refused = [t for t, code in zip(times, codes) if code == 503]
+    row(4, "503 at the header, no body in flight: p99 within 5 ms", f"{len(refused)} of {len(codes)} refused, p50 "
+        f"{percentile(refused, 0.5) * 1e3:.1f}, p99 {percentile(refused, 0.99) * 1e3:.1f} ms",
+        len(refused) > 100 and percentile(refused, 0.99) <= 0.005)
+    server.stop()
+
+
+def row_6():
+    server = Server("--queue-limit", "1000", "--timeout-ms", "600000")
+    slow = png(1200, 1200, 1200 * 1200 * 3 + 1200)  # tens of milliseconds to decode
+    server.ask("POST", "/classify", slow)
+    sockets = []
+    for i in range(200):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        body = slow + b"%d" % i
+        s.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sockets.append(s)
+    time.sleep(0.3)
+    before = metric(server, 'resnetd_images_total{outcome="ok",reason=""}')
+    queued = metric(server, "resnetd_queue_images")
+    for i, s in enumerate(sockets):
+        if i % 2:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # RST, not FIN
+        s.close()
+    start = time.monotonic()
+    while metric(server, "resnetd_in_flight_requests") > 0 and time.monotonic() < start + 20:
+        pass
+    seconds = time.monotonic() - start
+    ran = metric(server, 'resnetd_images_total{outcome="ok",reason=""}') - before
+    row(6, "200 clients leave: nothing in flight after 200 ms", f"{seconds * 1e3:.0f} ms, {queued:.0f} were queued",
+        seconds <= 0.2 and queued > 100)
+    row(6, "at most 5 % of what was queued still runs", f"{ran:.0f} of {queued:.0f}", ran <= 0.05 * queued)
+    server.stop()
+
+
+def row_7():
+    n = 9000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * n + 2000
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    except (OSError, ValueError):
+        n = (soft - 500) // 2
+    server = Server()
+    server.ask("POST", "/classify", image("coarse.jpg"))
+    base, idle, last = status_kib(server.process.pid, "VmRSS"), [], None
+    for _ in range(n):
+        idle.append(socket.create_connection(("127.0.0.1", server.port)))
+    server.ask("GET", "/livez")
+    each = (status_kib(server.process.pid, "VmRSS") - base) / n
+    row(7, f"{n} idle connections before a request: 8 KiB each", f"{each:.1f} KiB", each <= 8)
+    while idle:
+        idle.pop().close()
+    server.ask("GET", "/livez")
+    base = status_kib(server.process.pid, "VmRSS")
+    for _ in range(n):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        s.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.append(s)
+        if last:
+            last.recv(1000)
+        last = s
+    last.recv(1000)
+    each = (status_kib(server.process.pid, "VmRSS") - base) / n
+    cpu = cpu_seconds(server.process.pid)
+    time.sleep(5)
+    cpu = (cpu_seconds(server.process.pid) - cpu) / 5
+    start = time.monotonic()
+    code, _ = server.ask("POST", "/classify", image("coarse.jpg"))
+    fresh = time.monotonic() - start
+    # libmicrohttpd clears a connection's whole pool of 32 KiB after its first request
+    row(7, f"{n} connections kept alive after a request: 36 KiB each, 1 % of a core", f"{each:.1f} KiB, "
+        f"{cpu * 100:.1f} %", each <= 36 and cpu <= 0.01)
+    row(7, "a new client among them is served", f"{code} after {fresh * 1e3:.1f} ms", code == 200 and fresh <= 0.1)
+    start = time.monotonic()
+    idle[-1].settimeout(40)
+    closed = idle[-1].recv(1) == b""
+    row(7, "closed at the idle time-out of 30 s", f"{time.monotonic() - start + 5:.0f} s after the last byte", closed)
+    for s in idle:
+        s.close()
+    server.stop()
+
+
+ROWS = {"1": row_1, "4": row_4, "6": row_6, "7": row_7}
