@@ -143,13 +143,16 @@ static int fitting(const struct batcher *batcher, uint64_t now_ns)
     return n;
 }
 
-/* What running the ready images and one more together saves against running the one by itself: to
- * wait longer for it than this costs more than it can bring. Timers count milliseconds, so that a
- * shorter wait would be none of this kind. */
+/* How long to wait for company. One more image is worth what running it together with the others
+ * saves against running it by itself; timers count milliseconds, so that a shorter wait would be
+ * none of this kind. Where enough images are on their way to fill a batch, the decoders use the
+ * cores meanwhile and nothing is lost: then until it is full, though no longer than it will run. */
 static uint64_t worthwhile_ns(const struct batcher *batcher)
 {
-    const int n = batcher->n_ready;
+    const int n = batcher->n_ready, best = batcher->curve.best;
     const uint64_t *batch_ns = batcher->curve.batch_ns;
+    if (batcher_images(batcher) >= best)
+        return batch_ns[best];
     const uint64_t apart_ns = batch_ns[n] + batch_ns[1], together_ns = batch_ns[n + 1];
     const uint64_t saved_ns = apart_ns > together_ns ? apart_ns - together_ns : 0;
     return saved_ns >= MIN_WINDOW_NS ? saved_ns : 0;

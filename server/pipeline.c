@@ -216,12 +216,14 @@ static bool drop_expired(struct pipeline *pipeline, struct registry_model *model
         n++;
     left_batcher(pipeline, model, n);
     const bool some_left = batcher_images(model->batcher) > 0;
+    bool taught = false;
     while (image) {
         struct request_image *next = image->next;
         const uint64_t deadline_ns = image->request->deadline_ns;
-        /* or only those would teach who made it */
-        pipeline_learn_admission(pipeline, image->request,
-                                 start_ns + batcher_cost_ns(model->batcher, 1));
+        if (!taught) /* or only those would teach who made it; once, since it is one delay */
+            pipeline_learn_admission(pipeline, image->request,
+                                     start_ns + batcher_cost_ns(model->batcher, 1));
+        taught = true;
         if (deadline_ns <= now_ns)
             request_late(&image->problem, "queue");
         else
@@ -253,6 +255,7 @@ static void drop_waiting(struct pipeline *pipeline)
 {
     struct request *request;
     const uint64_t answer_ns = admission_answer_ns(&pipeline->admission);
+    bool taught = false;
     while (pipeline->n_requests > 1 && (request = workers_next(pipeline->workers)) != NULL) {
         const uint64_t now_ns = uv_hrtime();
         const uint64_t run_ns = batcher_cost_ns(request->model->batcher, 1);
@@ -260,7 +263,9 @@ static void drop_waiting(struct pipeline *pipeline)
         if (request->n_started > 0 || deadline_ns > now_ns + run_ns + answer_ns)
             return;
         const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-        pipeline_learn_admission(pipeline, request, now_ns + run_ns);
+        if (!taught)
+            pipeline_learn_admission(pipeline, request, now_ns + run_ns);
+        taught = true; /* by all of them, it is one delay */
         (void)workers_remove(pipeline->workers, request);
         if (!request->images) {
             request_unmeetable(&request->problem, run_ns + answer_ns, left_ns);

@@ -144,7 +144,8 @@ double pipeline_predicted_wait_ms(const struct pipeline *pipeline, struct regist
 void pipeline_learn_admission(struct pipeline *pipeline, const struct request *request,
                               uint64_t now_ns)
 {
-    if (2 * request->predicted_ns < request->deadline_ns - request->admitted_ns)
+    if (2 * admission_bound_ns(&pipeline->admission, request->predicted_ns) <
+        request->deadline_ns - request->admitted_ns)
         return;
     admission_learn(&pipeline->admission, request->predicted_ns, now_ns - request->admitted_ns);
     metrics_set(pipeline->metrics, METRIC_PREDICTION_MARGIN, "", pipeline->admission.margin);

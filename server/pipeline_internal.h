@@ -35,8 +35,8 @@ bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, 
 /* A request that keeps a preview takes one of few seats, until it is done; false with its problem
  * set when all are taken. */
 bool pipeline_admit_preview(struct pipeline *pipeline, struct request *request);
-/* From those requests only that had little time to spare: how far off a short wait was predicted
- * says nothing about a long one, and nobody depends on it. */
+/* From those requests only that had little time to spare, by what was counted on: how far off a
+ * short wait was predicted says nothing about a long one, and nobody depends on it. */
 void pipeline_learn_admission(struct pipeline *pipeline, const struct request *request,
                               uint64_t now_ns);
 

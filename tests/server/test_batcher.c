@@ -89,6 +89,17 @@ Test(batcher, waits_by_itself_as_long_as_company_saves)
     cr_assert(batcher_due(batcher, wake, BATCHER_WORTHWHILE, &wake));
 }
 
+Test(batcher, waits_for_a_batch_that_will_be_full_as_long_as_it_will_run)
+{
+    uint64_t wake;
+    for (int n = 1; n <= MAX_BATCH; n++)
+        batcher_learn(batcher, n, 2 * MS + (uint64_t)n * MS);
+    add(0, 5 * MS, FAR);
+    batcher_expect(batcher, MAX_BATCH - 1);
+    cr_assert_not(batcher_due(batcher, 5 * MS, BATCHER_WORTHWHILE, &wake));
+    cr_assert_float_eq((double)wake, 11 * (double)MS, 0.01 * (double)MS);
+}
+
 Test(batcher, waits_for_nobody_before_anything_is_known)
 {
     uint64_t wake;
