@@ -7,8 +7,8 @@
  * A request with an alone() waits behind the workers until no batch does, and one with a render()
  * goes to the workers once more before it is done.
  *
- * The loop thread runs everything here. Every image ends in finish_image, every request in
- * finish_request.
+ * The loop thread runs everything here. Every image ends in pipeline_finish_image, every request
+ * in pipeline_finish_request.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/pipeline_internal.h"
@@ -38,7 +38,7 @@ static void count_image(struct pipeline *pipeline, const struct request_image *i
 }
 
 /* n images join (or, negative, leave) those expected by the model's batcher. */
-static void expect(struct pipeline *pipeline, struct registry_model *model, int n)
+void pipeline_expect(struct pipeline *pipeline, struct registry_model *model, int n)
 {
     const bool was_idle = batcher_images(model->batcher) == 0;
     batcher_expect(model->batcher, n);
@@ -52,17 +52,15 @@ static void expect(struct pipeline *pipeline, struct registry_model *model, int 
 }
 
 /* n images have left the model's batcher. */
-static void left_batcher(struct pipeline *pipeline, struct registry_model *model, int n)
+void pipeline_left_batcher(struct pipeline *pipeline, struct registry_model *model, int n)
 {
     pipeline->n_queued -= n;
     if (batcher_images(model->batcher) == 0)
         registry_unlink_busy(&pipeline->busy, model);
 }
 
-static void finish_image(struct pipeline *pipeline, struct request_image *image);
-
 /* Those who waited for the same file get its scores, or go on by themselves. */
-static void finish_request(struct pipeline *pipeline, struct request *request)
+void pipeline_finish_request(struct pipeline *pipeline, struct request *request)
 {
     struct request *followers = reuse_leave(pipeline->reuse, request), *next;
     for (struct request *follower = followers; follower; follower = follower->next_follower)
@@ -81,7 +79,7 @@ static void finish_request(struct pipeline *pipeline, struct request *request)
         next = follower->next_follower;
         follower->next_follower = NULL;
         if (follower->images->state == REQUEST_FINISHED) {
-            finish_image(pipeline, follower->images);
+            pipeline_finish_image(pipeline, follower->images);
         } else {
             *pipeline->last_orphan = follower;
             pipeline->last_orphan = &follower->next_follower;
@@ -98,11 +96,11 @@ static void end_images(struct pipeline *pipeline, struct request *request)
     if (request->render && worked && !atomic_load(&request->cancelled))
         workers_add(pipeline->workers, request, false);
     else
-        finish_request(pipeline, request);
+        pipeline_finish_request(pipeline, request);
 }
 
 /* An image has its scores or its problem. Ends the request when it was the last. */
-static void finish_image(struct pipeline *pipeline, struct request_image *image)
+void pipeline_finish_image(struct pipeline *pipeline, struct request_image *image)
 {
     struct request *request = image->request;
     image->state = REQUEST_FINISHED;
@@ -124,9 +122,9 @@ static bool reused(struct pipeline *pipeline, struct request *request, int n_exp
     const bool cached = reuse_cached(pipeline->reuse, request);
     if (!cached && !reuse_follow(pipeline->reuse, request))
         return false;
-    expect(pipeline, request->model, -n_expected);
+    pipeline_expect(pipeline, request->model, -n_expected);
     if (cached)
-        finish_image(pipeline, request->images);
+        pipeline_finish_image(pipeline, request->images);
     return true;
 }
 
@@ -143,11 +141,11 @@ static void parsed(void *context, struct request *request)
         (void)pipeline_admit(pipeline, request->model, n_more, request->deadline_ns,
                              &request->problem);
     if (request->problem.type != PROBLEM_NONE || !pipeline_admit_preview(pipeline, request)) {
-        expect(pipeline, request->model, -1);
-        finish_request(pipeline, request);
+        pipeline_expect(pipeline, request->model, -1);
+        pipeline_finish_request(pipeline, request);
     } else if (!reused(pipeline, request, 1)) {
         reuse_lead(pipeline->reuse, request);
-        expect(pipeline, request->model, n_more);
+        pipeline_expect(pipeline, request->model, n_more);
         workers_add(pipeline->workers, request, true);
     }
     advance(pipeline);
@@ -162,8 +160,8 @@ static void decoded(void *context, struct request_image *image)
         image->problem.type == PROBLEM_DEADLINE_UNMEETABLE)
         pipeline_learn_admission(pipeline, image->request, uv_hrtime());
     if (image->preprocess_end_ns == 0 || atomic_load(&image->request->cancelled)) {
-        expect(pipeline, model, alone ? 0 : -1);
-        finish_image(pipeline, image);
+        pipeline_expect(pipeline, model, alone ? 0 : -1);
+        pipeline_finish_image(pipeline, image);
     } else if (alone) {
         image->state = REQUEST_QUEUED;
         pipeline->alone_waits = true;
@@ -176,7 +174,7 @@ static void decoded(void *context, struct request_image *image)
 
 static void rendered(void *context, struct request *request)
 {
-    finish_request(context, request);
+    pipeline_finish_request(context, request);
     advance(context);
 }
 
@@ -186,7 +184,7 @@ static void ran(void *context, const struct runner_batch *batch)
     const uint64_t now_ns = uv_hrtime();
     const bool is_busy = pipeline->n_queued >= batcher_best_batch(batch->model->batcher);
     if (batch->alone) {
-        finish_image(pipeline, batch->images[0]);
+        pipeline_finish_image(pipeline, batch->images[0]);
     } else if (!batch->measurement) {
         batcher_learn_pace(batch->model->batcher, batch->n, now_ns - pipeline->paced_ns);
         if (pipeline->was_busy)
@@ -198,87 +196,24 @@ static void ran(void *context, const struct runner_batch *batch)
                 request_late(&image->problem, "inference");
         }
         for (int i = 0; i < batch->n; i++)
-            finish_image(pipeline, batch->images[i]); /* the model may go with the last one */
+            pipeline_finish_image(pipeline,
+                                  batch->images[i]); /* the model may go with the last one */
     }
     pipeline->paced_ns = now_ns;
     pipeline->was_busy = is_busy;
     advance(pipeline);
 }
 
-/* Ends the images that cannot be done in time any more, the next batch starting at start_ns; false
- * when the model has none left, and may be gone with its last request. */
-static bool drop_expired(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns,
-                         uint64_t start_ns)
-{
-    struct request_image *image = batcher_expire(model->batcher, start_ns);
-    int n = 0;
-    for (const struct request_image *other = image; other; other = other->next)
-        n++;
-    left_batcher(pipeline, model, n);
-    const bool some_left = batcher_images(model->batcher) > 0;
-    bool taught = false;
-    while (image) {
-        struct request_image *next = image->next;
-        const uint64_t deadline_ns = image->request->deadline_ns;
-        if (!taught) /* or only those would teach who made it; once, since it is one delay */
-            pipeline_learn_admission(pipeline, image->request,
-                                     start_ns + batcher_cost_ns(model->batcher, 1));
-        taught = true;
-        if (deadline_ns <= now_ns)
-            request_late(&image->problem, "queue");
-        else
-            request_unmeetable(&image->problem,
-                               start_ns - now_ns + batcher_cost_ns(model->batcher, 1) +
-                                   admission_answer_ns(&pipeline->admission),
-                               deadline_ns - now_ns);
-        finish_image(pipeline, image);
-        image = next;
-    }
-    return some_left;
-}
-
 static void launch(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns)
 {
     registry_unlink_busy(&pipeline->busy, model);
     runner_launch(pipeline->runner, model, now_ns);
-    left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
+    pipeline_left_batcher(pipeline, model, runner_running(pipeline->runner)->n);
     if (batcher_images(model->batcher) > 0)
         registry_append_busy(&pipeline->busy, model); /* behind the others: they take turns */
     /* Who would be too late behind this batch is told so now, while another server may help. */
-    (void)drop_expired(pipeline, model, now_ns,
-                       now_ns + runner_running(pipeline->runner)->expected_ns);
-}
-
-/* Ends the next waiting requests, as far as no worker is to be troubled with them: what a batch
- * takes is more than they have left. A lone one is tried in any case. */
-static void drop_waiting(struct pipeline *pipeline)
-{
-    struct request *request;
-    const uint64_t answer_ns = admission_answer_ns(&pipeline->admission);
-    bool taught = false;
-    while (pipeline->n_requests > 1 && (request = workers_next(pipeline->workers)) != NULL) {
-        const uint64_t now_ns = uv_hrtime();
-        const uint64_t run_ns = batcher_cost_ns(request->model->batcher, 1);
-        const uint64_t deadline_ns = request->deadline_ns;
-        if (request->n_started > 0 || deadline_ns > now_ns + run_ns + answer_ns)
-            return;
-        const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-        if (!taught)
-            pipeline_learn_admission(pipeline, request, now_ns + run_ns);
-        taught = true; /* by all of them, it is one delay */
-        (void)workers_remove(pipeline->workers, request);
-        if (!request->images) {
-            request_unmeetable(&request->problem, run_ns + answer_ns, left_ns);
-            expect(pipeline, request->model, -1);
-            finish_request(pipeline, request);
-            continue;
-        }
-        expect(pipeline, request->model, -request->n_images);
-        for (int i = 0, n = request->n_images; i < n; i++) { /* the last one takes it away */
-            request_unmeetable(&request->images[i].problem, run_ns + answer_ns, left_ns);
-            finish_image(pipeline, &request->images[i]);
-        }
-    }
+    (void)pipeline_drop_expired(pipeline, model, now_ns,
+                                now_ns + runner_running(pipeline->runner)->expected_ns);
 }
 
 static void woken(uv_timer_t *timer)
@@ -299,7 +234,7 @@ static void start_batch(struct pipeline *pipeline)
         uint64_t model_wake_ns;
         next = model->next_busy;
         batcher_set_answer(model->batcher, answer_ns);
-        if (!drop_expired(pipeline, model, now_ns, now_ns))
+        if (!pipeline_drop_expired(pipeline, model, now_ns, now_ns))
             continue;
         if (batcher_due(model->batcher, now_ns, window_ns, &model_wake_ns)) {
             launch(pipeline, model, now_ns);
@@ -320,7 +255,7 @@ static void take_alone(struct pipeline *pipeline, struct request *request)
 {
     pipeline->n_requests++;
     if (!pipeline_admit_alone(pipeline, &request->problem)) {
-        finish_request(pipeline, request);
+        pipeline_finish_request(pipeline, request);
         return;
     }
     pipeline->alone = request;
@@ -338,7 +273,7 @@ static void start_alone(struct pipeline *pipeline)
     if (request->deadline_ns <= now_ns) {
         pipeline->alone_waits = false;
         request_late(&request->images->problem, "queue");
-        finish_image(pipeline, request->images);
+        pipeline_finish_image(pipeline, request->images);
     } else if (!runner_running(pipeline->runner) && pipeline->n_queued == 0) {
         pipeline->alone_waits = false;
         runner_launch_alone(pipeline->runner, request, now_ns);
@@ -361,12 +296,12 @@ static void take(struct pipeline *pipeline, struct request *request)
                    (!request->images || pipeline_admit_preview(pipeline, request));
     pipeline->n_requests++;
     if (!admitted) {
-        finish_request(pipeline, request);
+        pipeline_finish_request(pipeline, request);
         return;
     }
     if (request->images)
         reuse_lead(pipeline->reuse, request);
-    expect(pipeline, request->model, n_images);
+    pipeline_expect(pipeline, request->model, n_images);
     workers_add(pipeline->workers, request, false);
 }
 
@@ -388,7 +323,7 @@ static void advance(struct pipeline *pipeline)
     (void)uv_timer_stop(&pipeline->wake);
     do {
         adopt_orphans(pipeline);
-        drop_waiting(pipeline);
+        pipeline_drop_waiting(pipeline);
         workers_start(pipeline->workers);
         if (!runner_running(pipeline->runner))
             start_batch(pipeline);
@@ -474,7 +409,7 @@ static void cancel_alone(struct pipeline *pipeline, struct request *request)
     const enum request_state state = request->images->state;
     if (state == REQUEST_WAITING || state == REQUEST_QUEUED) {
         pipeline->alone_waits = false;
-        finish_image(pipeline, request->images);
+        pipeline_finish_image(pipeline, request->images);
     }
     advance(pipeline);
 }
@@ -484,20 +419,20 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
     struct registry_model *model = request->model;
     atomic_store(&request->cancelled, true);
     if (request->leader) {
-        finish_image(pipeline, request->images);
+        pipeline_finish_image(pipeline, request->images);
         return;
     }
     const bool was_waiting = workers_remove(pipeline->workers, request);
     if (request->on_worker)
         return;
     if (request->images && request->n_finished == request->n_images) { /* was to be rendered */
-        finish_request(pipeline, request);
+        pipeline_finish_request(pipeline, request);
         advance(pipeline);
         return;
     }
     if (!request->images) {
-        expect(pipeline, model, -1);
-        finish_request(pipeline, request);
+        pipeline_expect(pipeline, model, -1);
+        pipeline_finish_request(pipeline, request);
         advance(pipeline);
         return;
     }
@@ -509,17 +444,17 @@ void pipeline_cancel(struct pipeline *pipeline, struct request *request)
     for (const struct request_image *image = batcher_remove(model->batcher, request); image;
          image = image->next)
         n_left++;
-    left_batcher(pipeline, model, n_left);
+    pipeline_left_batcher(pipeline, model, n_left);
     if (was_waiting) {
         const int n_unstarted = request->n_images - request->n_started;
-        expect(pipeline, model, -n_unstarted);
+        pipeline_expect(pipeline, model, -n_unstarted);
         n_left += n_unstarted;
     }
     for (int i = 0; n_left > 0; i++) {
         const enum request_state state = request->images[i].state;
         if (state == REQUEST_WAITING || state == REQUEST_QUEUED) {
             n_left--; /* at 0 the request may be gone */
-            finish_image(pipeline, &request->images[i]);
+            pipeline_finish_image(pipeline, &request->images[i]);
         }
     }
     advance(pipeline);

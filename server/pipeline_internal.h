@@ -1,4 +1,4 @@
-/* What pipeline.c and pipeline_admit.c share, and nobody else sees.
+/* What the pipeline*.c files share, and nobody else sees.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_PIPELINE_INTERNAL_H
@@ -29,6 +29,25 @@ struct pipeline {
     int n_queued;      /* images admitted and not yet in a batch */
 };
 
+/* ---- pipeline.c ------------------------------------------------------------------------------ */
+/* n images join (or, negative, leave) those expected by the model's batcher; n have left it. */
+void pipeline_expect(struct pipeline *pipeline, struct registry_model *model, int n);
+void pipeline_left_batcher(struct pipeline *pipeline, struct registry_model *model, int n);
+/* An image has its scores or its problem, which ends its request if it was the last; a request that
+ * has no images is over. Both may be gone, and their model with them. */
+void pipeline_finish_image(struct pipeline *pipeline, struct request_image *image);
+void pipeline_finish_request(struct pipeline *pipeline, struct request *request);
+
+/* ---- pipeline_late.c ------------------------------------------------------------------------- */
+/* Ends the images that cannot be done in time any more, the next batch starting at start_ns; false
+ * when the model has none left, and may be gone with its last request. */
+bool pipeline_drop_expired(struct pipeline *pipeline, struct registry_model *model, uint64_t now_ns,
+                           uint64_t start_ns);
+/* Ends the next waiting requests, as far as no worker is to be troubled with them: what a batch
+ * takes is more than they have left. A lone one is tried in any case. */
+void pipeline_drop_waiting(struct pipeline *pipeline);
+
+/* ---- pipeline_admit.c ------------------------------------------------------------------------ */
 /* pipeline_admit() for a request whose body is there; notes when that was, and what was predicted.
  */
 bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, int n_images);
