@@ -15,7 +15,7 @@ row() { # PROMISE MEASURED KEPT?
     local word=BROKEN
     [[ $3 == yes ]] && word=kept
     [[ $word == kept ]] || broken=$((broken + 1))
-    printf 'systemd  %-6s  %-62s  %s\n' "$word" "$1" "$2"
+    printf 'systemd  %-6s  %-63s  %s\n' "$word" "$1" "$2"
 }
 
 command -v systemd-analyze >/dev/null || {
@@ -55,7 +55,7 @@ StandardError=file:/out/errors
 ExecStopPost=/usr/bin/systemctl --force poweroff
 EOF
 
-timeout -k 5 120 systemd-nspawn -q -D / --volatile=yes --register=no --keep-unit --private-network \
+timeout -k 5 180 systemd-nspawn -q -D / --volatile=yes --register=no --keep-unit --private-network \
     -M "resnetd-$$" --bind-ro="$work/root/usr/local:/usr/local" \
     --bind-ro="$work/drive.service:/etc/systemd/system/drive.service" \
     --bind-ro="$PWD/tests:/drive" --bind-ro="$library:/fail.so" --bind="$work/out:/out" \
