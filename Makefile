@@ -242,6 +242,7 @@ install: $(B)/resnetd $(B)/resnetd-pull $(B)/resnetd.1
 	install -D -m 755 $(B)/resnetd $(DESTDIR)$(PREFIX)/bin/resnetd
 	install -D -m 755 $(B)/resnetd-pull $(DESTDIR)$(PREFIX)/bin/resnetd-pull
 	install -D -m 644 $(B)/resnetd.1 $(DESTDIR)$(PREFIX)/share/man/man1/resnetd.1
+	ln -sf resnetd.1 $(DESTDIR)$(PREFIX)/share/man/man1/resnetd-pull.1
 	install -d $(DESTDIR)$(PREFIX)/share/doc/resnetd $(DESTDIR)$(UNITDIR)
 	install -m 644 README.md NEWS.md SECURITY.md LICENSE docs/*.md docs/*.svg config/resnetd.json \
 		docker/alerts.yaml $(DESTDIR)$(PREFIX)/share/doc/resnetd

@@ -51,8 +51,8 @@ dnsmasq --keep-in-foreground --conf-file=/dev/null --no-hosts --no-resolv --list
     --bind-interfaces --host-record=resnetd,127.0.1.1 --host-record=resnetd,127.0.1.2 \
     --host-record=haproxy,127.0.1.3 --user=root 2>"$work/dnsmasq.log" &
 for i in 1 2; do
-    "$binary" serve --listen "127.0.1.$i:8080" --cache-bytes 1M --threads 1 --drain-delay-ms 2500 \
-        2>"$work/resnetd$i.log" &
+    "$binary" serve --listen "127.0.1.$i:8080" --agent-listen "127.0.1.$i:8081" --cache-bytes 1M \
+        --threads 1 --drain-delay-ms 2500 2>"$work/resnetd$i.log" &
     daemons[i]=$!
 done
 haproxy -f docker/haproxy.cfg >"$work/haproxy.log" 2>&1 &
@@ -81,6 +81,11 @@ for path in /metrics /debug/requests; do
     [[ $(code $url$path) == 404 ]] || fail "$path is there for everybody"
 done
 [[ $(code -X DELETE $url/models/cifar10-resnet20) == 403 ]] || fail "everybody may remove models"
+
+# What a server may have at once comes from its agent alone.
+limits=$(curl -s http://127.0.0.1:8404/metrics |
+    grep -cE '^haproxy_server_limit_sessions\{.*"resnetd[0-9]+"\} [1-9]') || true
+[[ $limits == 2 ]] || fail "HAProxy has heard of $limits agents instead of 2"
 
 # ---- what Prometheus makes of it ---------------------------------------------------------------
 
