@@ -74,20 +74,20 @@ test("the network is drawn whole: every layer, solid and dashed shortcuts", asyn
 });
 
 test("a layer shows its numbers, its square on the photograph and its feature maps", async () => {
-    const page = await visit(server.url);
+    const page = await visit(server.url, { refusals: true }); // the engine may be busy at first
     await hand(page, "drop", photo);
     const { image, explain } = curl(server.url, photo, { query: "?explain=cam" });
     await page.locator("#frame .heat:visible").waitFor();
     await page.click("#tab-network");
     for (const name of ["layer1.1.conv1", "layer3.0.conv2"]) {
         const row = network.layers.find((layer) => layer.name === name);
-        const maps = page.waitForResponse((response) => response.url().includes(`features?layer=${name}&`));
+        const maps = page.waitForResponse((response) => response.url().includes(`features?layer=${name}&`) && response.ok());
         await page.hover(`.unit[aria-label^="${name}:"]`);
         const facts = await page.locator("#layer dd").allTextContents();
         assert.equal(facts[1], row.output.slice(1).join(" × "));
         assert.equal(facts[2], row.parameters.toLocaleString("en"));
         const bytes = await (await maps).body();
-        const same = curlBytes(`${server.url}features?layer=${name}&top=16`, "-T", photo);
+        const same = curlBytes(`${server.url}features?layer=${name}&top=16`, "--retry", "5", "-T", photo);
         assert.ok(bytes.equals(same), "the picture is curl's");
         await page.locator("#maps img").evaluate((img) => img.decode());
         assert.equal(await page.locator("#maps img").evaluate((img) => img.naturalWidth), same.readUInt32BE(16));
@@ -117,7 +117,7 @@ test("arrow keys go from layer to layer", async () => {
 
 for (const colorScheme of ["light", "dark"])
     test(`axe-core finds nothing serious in the network's view, ${colorScheme}`, async () => {
-        const page = await visit(server.url, { colorScheme });
+        const page = await visit(server.url, { colorScheme, refusals: true });
         await page.click("#tab-network");
         await page.locator(".unit").first().waitFor();
         await accessible(page, "without a photograph");
