@@ -12,6 +12,9 @@
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
 #define HUGE_PAGE ((size_t)2 << 20)
+#define LARGE_BYTES ((size_t)1 << 20) /* an arena that has grown to this goes on in */
+#define LARGE_CHUNK                                                                                \
+    ((size_t)64 << 20) /* chunks of huge pages, of which only the used ones are there */
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -47,7 +50,9 @@ static struct arena_chunk *add_chunk(struct arena *arena, size_t n)
 {
     const size_t header = align_up(sizeof(struct arena_chunk), TENSOR_ALIGN);
     /* A large request gets a chunk of its own, so that no more than it needs is touched. */
-    const size_t size = header + (n > CHUNK_BYTES / 4 ? n : CHUNK_BYTES);
+    size_t size = header + (n > CHUNK_BYTES / 4 ? n : CHUNK_BYTES);
+    if (arena->bytes > LARGE_BYTES && size < LARGE_CHUNK)
+        size = LARGE_CHUNK;
     struct arena_chunk *chunk;
     if (size >= 2 * HUGE_PAGE) {
         chunk = map_chunk(size);
