@@ -257,11 +257,11 @@ void rn_softmax(const float *logits, int classes, float *scores);
 void rn_top_k(const float *scores, int classes, int k, int *top);
 
 /* What this machine can do, measured now in about `seconds` on all of the team's threads:
- * multiply+adds of a cache-resident convolution tile of the named kernel table (NULL: the best),
- * memory read bandwidth, and what a fork and join of the team costs.
+ * multiply+adds in registers and of a cache-resident convolution tile of the named kernel table
+ * (NULL: the best), memory read bandwidth, and what a fork and join of the team costs.
  * RN_BAD_ARGUMENT, RN_NO_MEMORY. */
 struct rn_machine {
-    double peak_gflops, bandwidth_gbs, fork_join_us;
+    double fma_gflops, peak_gflops, bandwidth_gbs, fork_join_us;
 };
 RN_MUST_USE enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu,
                                               double seconds, struct rn_machine *out,

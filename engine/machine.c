@@ -1,4 +1,4 @@
-/* What this machine can do: the yardsticks beside every timing. Both are measured on all threads of
+/* What this machine can do: the yardsticks beside every timing. They are measured on all threads of
  * the team at the same time.
  *
  * The peak is that of a convolution tile whose input and weights stay in L1, not of a bare
@@ -12,15 +12,20 @@
 #include "engine/engine.h"
 #include "engine/kernel/kernel.h"
 
-#define TILE_BLOCKS 16                /* K = 256: 16 KiB of weights */
+#define TILE_BLOCKS 8                 /* K = 128: 8 KiB of weights for an output block */
 #define READ_BYTES ((size_t)64 << 20) /* of each thread; beyond any last-level cache's share */
 #define FORK_JOINS 1001
-#define TILE_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
+#define PANEL_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
+#define OUT_BLOCKS 2
+/* Of each thread: weights, rows of input, bias and rows of output. */
+#define WEIGHTS_FLOATS ((size_t)OUT_BLOCKS * PANEL_FLOATS)
+#define ROW_FLOATS ((size_t)TILE_BLOCKS * CHANNEL_BLOCK)
+#define SHARE_FLOATS (WEIGHTS_FLOATS + 2 * KERNEL_MAX_ROWS * ROW_FLOATS)
 
 struct measure {
     const struct kernels *kernels;
     double seconds;
-    float *tile;     /* weights, then rows of input, then rows of output */
+    float *tile;     /* [n threads][SHARE_FLOATS] */
     uint64_t *words; /* [n threads][READ_BYTES / 8] */
     double *rates;   /* [n threads] */
 };
@@ -32,31 +37,49 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void measure_multiply_add(void *context, int thread)
+{
+    struct measure *m = context;
+    float *sum = m->tile + (size_t)thread * SHARE_FLOATS;
+    const double start = now();
+    double best = 0;
+    for (double at = start; at - start < m->seconds;) {
+        const int rounds = 100000;
+        const double flops = (double)rounds * m->kernels->multiply_add(rounds, sum);
+        const double end = now();
+        if (flops / (end - at) > best)
+            best = flops / (end - at);
+        at = end;
+    }
+    m->rates[thread] = best;
+}
+
 static void measure_tile(void *context, int thread)
 {
     struct measure *m = context;
-    int rows = m->kernels->conv_rows;
-    size_t share = TILE_FLOATS + 2 * (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK;
-    float *weights = m->tile + (size_t)thread * share;
+    const int rows = m->kernels->conv_rows, n_out = m->kernels->conv_blocks;
+    float *weights = m->tile + (size_t)thread * SHARE_FLOATS, *inputs = weights + WEIGHTS_FLOATS;
     const float *in[KERNEL_MAX_ROWS];
     size_t offsets[KERNEL_MAX_ROWS];
     for (int r = 0; r < rows; r++) {
-        in[r] = weights + TILE_FLOATS + (size_t)r * TILE_BLOCKS * CHANNEL_BLOCK;
+        in[r] = inputs + (size_t)r * ROW_FLOATS;
         offsets[r] = (size_t)r * CHANNEL_BLOCK;
     }
     struct conv_tile tile = {.in = in,
                              .in_stride = CHANNEL_BLOCK,
                              .weights = weights,
+                             .weights_stride = PANEL_FLOATS,
                              .bias = weights,
-                             .out = weights + TILE_FLOATS +
-                                    (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK,
+                             .out = inputs + KERNEL_MAX_ROWS * ROW_FLOATS,
+                             .out_stride = (size_t)KERNEL_MAX_ROWS * CHANNEL_BLOCK,
                              .at = offsets,
                              .rows = rows,
+                             .n_out = n_out,
                              .n_taps = 1,
                              .n_blocks = TILE_BLOCKS,
                              .depth = CHANNEL_BLOCK};
-    double flops = 2.0 * rows * TILE_FLOATS;
-    double start = now(), best = 0;
+    const double flops = 2.0 * rows * n_out * PANEL_FLOATS, start = now();
+    double best = 0;
     for (double at = start; at - start < m->seconds;) {
         for (int i = 0; i < 500; i++)
             m->kernels->conv(&tile);
@@ -119,11 +142,10 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
                                   struct rn_machine *out, struct rn_error *err)
 {
     int n = rn_threads_count(threads);
-    struct measure m = {.kernels = kernels_find(cpu), .seconds = seconds / 2};
+    struct measure m = {.kernels = kernels_find(cpu), .seconds = seconds / 3};
     if (!m.kernels)
         return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s", cpu);
-    size_t share = TILE_FLOATS + 2 * (size_t)KERNEL_MAX_ROWS * TILE_BLOCKS * CHANNEL_BLOCK;
-    size_t tile_bytes = (size_t)n * share * sizeof(float);
+    size_t tile_bytes = (size_t)n * SHARE_FLOATS * sizeof(float);
     m.tile = aligned_alloc(TENSOR_ALIGN, tile_bytes);
     m.words = aligned_alloc(TENSOR_ALIGN, (size_t)n * READ_BYTES);
     m.rates = calloc((size_t)n, sizeof *m.rates);
@@ -133,6 +155,8 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
             m.tile[i] = (float)(i % 7) * 0.125f;
         for (size_t i = 0; i < (size_t)n * READ_BYTES / sizeof(uint64_t); i++)
             m.words[i] = 0; /* written, so that every page is a page of its own */
+        threads_run(threads, n, measure_multiply_add, &m);
+        out->fma_gflops = total(m.rates, n) / 1e9;
         threads_run(threads, n, measure_tile, &m);
         out->peak_gflops = total(m.rates, n) / 1e9;
         threads_run(threads, n, measure_read, &m);

@@ -1,55 +1,61 @@
 /* The convolution tile, written once over a simd/ vocabulary. The includer defines CONV_ROWS and
- * includes simd/<isa>.h first. Rows and depth are compile-time constants in every instance, so that
+ * CONV_BLOCKS, and includes simd/<isa>.h first. Rows and depth are compile-time constants in every instance, so that
  * the accumulators stay in registers.
  *
  * SPDX-License-Identifier: MIT */
 
 #define BLOCK_VECS (CHANNEL_BLOCK / VEC_FLOATS)
+#define TILE_VECS (CONV_BLOCKS * BLOCK_VECS)
+
+/* Vector v of a row of outputs: of which output block, and where in it. */
+#define VEC_AT(v, stride)                                                                          \
+    ((size_t)((v) / BLOCK_VECS) * (stride) + (size_t)((v) % BLOCK_VECS * VEC_FLOATS))
 
 /* One channel block under one tap: acc[r][v] += in[r][i] * w[i][v], i = 0 … depth-1. */
-SIMD void tile_block(vec (*acc)[BLOCK_VECS], const float *const *in, const float *w, int rows,
-                     int depth)
+SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float *w, size_t w_stride,
+                     int rows, int n_out, int depth)
 {
 #pragma GCC unroll 16
     for (int i = 0; i < depth; i++) {
-        vec wv[BLOCK_VECS];
+        vec wv[TILE_VECS];
 #pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECS; v++)
-            wv[v] = vec_load(w + i * CHANNEL_BLOCK + v * VEC_FLOATS);
+        for (int v = 0; v < n_out * BLOCK_VECS; v++)
+            wv[v] = vec_load(w + VEC_AT(v, w_stride) + i * CHANNEL_BLOCK);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
             vec x = vec_set1(in[r][i]);
 #pragma GCC unroll 4
-            for (int v = 0; v < BLOCK_VECS; v++)
+            for (int v = 0; v < n_out * BLOCK_VECS; v++)
                 acc[r][v] = vec_fma(x, wv[v], acc[r][v]);
         }
     }
 }
 
 /* Bias is in the accumulators already: residual, ReLU, store. */
-SIMD void tile_store(const vec (*acc)[BLOCK_VECS], const struct conv_tile *t, int rows)
+SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out)
 {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECS; v++) {
+        for (int v = 0; v < n_out * BLOCK_VECS; v++) {
+            const size_t at = t->at[r] + VEC_AT(v, t->out_stride);
             vec y = acc[r][v];
             if (t->residual)
-                y = vec_add(y, vec_load(t->residual + t->at[r] + v * VEC_FLOATS));
+                y = vec_add(y, vec_load(t->residual + at));
             if (t->relu)
                 y = vec_max(y, vec_set1(0.0f));
-            vec_store(t->out + t->at[r] + v * VEC_FLOATS, y);
+            vec_store(t->out + at, y);
         }
     }
 }
 
-SIMD void tile(const struct conv_tile *t, int rows, int depth)
+SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
 {
-    vec acc[CONV_ROWS][BLOCK_VECS];
+    vec acc[CONV_ROWS][TILE_VECS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECS; v++)
+        for (int v = 0; v < n_out * BLOCK_VECS; v++)
             acc[r][v] = vec_load(t->bias + v * VEC_FLOATS);
 
     const float *w = t->weights, *fetch = t->fetch;
@@ -62,25 +68,39 @@ SIMD void tile(const struct conv_tile *t, int rows, int depth)
         for (int b = 0; b < t->n_blocks; b++) {
             for (int line = 0; line < t->n_fetch; line++, fetch += CHANNEL_BLOCK)
                 __builtin_prefetch(fetch, 0, 2);
-            tile_block(acc, in, w, rows, depth);
+            tile_block(acc, in, w, t->weights_stride, rows, n_out, depth);
             w += (size_t)depth * CHANNEL_BLOCK;
 #pragma GCC unroll 16
             for (int r = 0; r < rows; r++)
                 in[r] += t->in_stride;
         }
     }
-    tile_store((const vec(*)[BLOCK_VECS])acc, t, rows);
+    tile_store((const vec(*)[TILE_VECS])acc, t, rows, n_out);
 }
 
+#define TILE_DEPTHS(n, n_out)                                                                      \
+    if (t->depth == CHANNEL_BLOCK)                                                                 \
+        tile(t, n, n_out, CHANNEL_BLOCK);                                                          \
+    else if (t->depth == 7) /* the stems of ImageNet */                                            \
+        tile(t, n, n_out, 7);                                                                      \
+    else                                                                                           \
+        tile(t, n, n_out, t->depth)
+
+#if CONV_BLOCKS > 1
 #define TILE_ROWS(n)                                                                               \
     case n:                                                                                        \
-        if (t->depth == CHANNEL_BLOCK)                                                             \
-            tile(t, n, CHANNEL_BLOCK);                                                             \
-        else if (t->depth == 7) /* the stems of ImageNet */                                        \
-            tile(t, n, 7);                                                                         \
-        else                                                                                       \
-            tile(t, n, t->depth);                                                                  \
+        if (t->n_out == 2) {                                                                       \
+            TILE_DEPTHS(n, 2);                                                                     \
+        } else {                                                                                   \
+            TILE_DEPTHS(n, 1);                                                                     \
+        }                                                                                          \
         break;
+#else
+#define TILE_ROWS(n)                                                                               \
+    case n:                                                                                        \
+        TILE_DEPTHS(n, 1);                                                                         \
+        break;
+#endif
 
 static void conv(const struct conv_tile *t)
 {
@@ -96,6 +116,8 @@ static void conv(const struct conv_tile *t)
 #if CONV_ROWS > 6
         TILE_ROWS(7)
         TILE_ROWS(8)
+        TILE_ROWS(9)
+        TILE_ROWS(10)
 #endif
     }
 }

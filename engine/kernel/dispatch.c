@@ -48,9 +48,10 @@ __attribute__((constructor)) static void make_tables(void)
         struct kernels *k = &tables[n_tables++];
         rows[i].init(k);
         assert(k->gemm && k->winograd_in_2 && k->winograd_in_4);
-        assert(k->winograd_out_2 && k->winograd_out_4);
+        assert(k->winograd_out_2 && k->winograd_out_4 && k->multiply_add);
         assert(k->name && k->conv && k->max && k->mean && k->affine && k->add);
         assert(k->conv_rows >= 1 && k->conv_rows <= KERNEL_MAX_ROWS);
+        assert(k->conv_blocks == 1 || k->conv_blocks == 2);
     }
 }
 

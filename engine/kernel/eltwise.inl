@@ -46,3 +46,22 @@ static void add(const float *a, const float *b, bool relu, int n, float *out)
     for (size_t at = 0; at < (size_t)n * CHANNEL_BLOCK; at += VEC_FLOATS)
         vec_store(out + at, activate(vec_add(vec_load(a + at), vec_load(b + at)), relu));
 }
+
+#define CHAINS 10 /* more than latency × units of the CPUs there are */
+
+static int multiply_add(int n, float *sum)
+{
+    vec chain[CHAINS], factor = vec_set1(0.5f), term = vec_set1(sum[0]);
+#pragma GCC unroll 16
+    for (int c = 0; c < CHAINS; c++)
+        chain[c] = vec_set1((float)c);
+    for (int i = 0; i < n; i++)
+#pragma GCC unroll 16
+        for (int c = 0; c < CHAINS; c++)
+            chain[c] = vec_fma(chain[c], factor, term);
+#pragma GCC unroll 16
+    for (int c = 1; c < CHAINS; c++)
+        chain[0] = vec_add(chain[0], chain[c]);
+    vec_store(sum, chain[0]);
+    return 2 * CHAINS * VEC_FLOATS;
+}

@@ -1,12 +1,13 @@
-/* The AVX-512F kernels: tiles of 8 positions in eight 512-bit registers. Exports its init only, so
- * that no code compiled for this ISA can be linked into anything else.
+/* The AVX-512F kernels: tiles of 10 positions × 2 blocks in twenty 512-bit registers. Exports its
+ * init only, so that no code compiled for this ISA can be linked into anything else.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/kernel.h"
 
 #include "engine/kernel/simd/avx512.h"
 
-#define CONV_ROWS 8
+#define CONV_ROWS 10
+#define CONV_BLOCKS 2
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
 #include "engine/kernel/strassen.inl"
@@ -18,6 +19,7 @@ void kernels_init_avx512(struct kernels *kernels)
     *kernels = (struct kernels){
         .name = "avx512",
         .conv_rows = CONV_ROWS,
+        .conv_blocks = CONV_BLOCKS,
         .conv = conv,
         .gemm = gemm,
         .winograd_in_2 = winograd_in_2,
@@ -26,6 +28,7 @@ void kernels_init_avx512(struct kernels *kernels)
         .winograd_out_4 = winograd_out_4,
         .strassen_in = strassen_in,
         .strassen_out = strassen_out,
+        .multiply_add = multiply_add,
         .max = max,
         .mean = mean,
         .affine = affine,

@@ -7,6 +7,7 @@
 #include "engine/kernel/simd/neon.h"
 
 #define CONV_ROWS 6
+#define CONV_BLOCKS 1
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
 #include "engine/kernel/strassen.inl"
@@ -18,6 +19,7 @@ void kernels_init_neon(struct kernels *kernels)
     *kernels = (struct kernels){
         .name = "neon",
         .conv_rows = CONV_ROWS,
+        .conv_blocks = CONV_BLOCKS,
         .conv = conv,
         .gemm = gemm,
         .winograd_in_2 = winograd_in_2,
@@ -26,6 +28,7 @@ void kernels_init_neon(struct kernels *kernels)
         .winograd_out_4 = winograd_out_4,
         .strassen_in = strassen_in,
         .strassen_out = strassen_out,
+        .multiply_add = multiply_add,
         .max = max,
         .mean = mean,
         .affine = affine,

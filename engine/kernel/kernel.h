@@ -16,7 +16,8 @@
 
 #define KERNEL_MAX_ROWS 16 /* upper bound of conv_rows over all tables */
 
-/* One register tile of a convolution: `rows` output positions × one block of output channels.
+/* One register tile of a convolution: `rows` output positions × `n_out` blocks of output channels.
+ * For each of those blocks
  *
  *   out[r][k] = act(bias[k] + Σ_tap Σ_block Σ_i in[tap * rows + r][in_offset + block * in_stride +
  * i] · weights[((tap * n_blocks + block) * depth + i) * 16 + k]
@@ -32,11 +33,14 @@ struct conv_tile {
     size_t in_offset;         /* floats added to every pointer of `in`: a group's first block */
     size_t in_stride;         /* floats from one channel block of the input to the next */
     const float *weights;     /* [n_taps][n_blocks][depth][16] */
-    const float *bias;        /* [16] */
+    size_t weights_stride;    /* floats from one output block's weights to the next one's */
+    const float *bias;        /* [n_out][16] */
     const float *residual;    /* like out, or NULL */
     float *out;               /* position r at out + at[r] */
+    size_t out_stride;        /* floats from one output block to the next */
     const size_t *at;         /* [rows] */
     int rows;                 /* 1 … conv_rows */
+    int n_out;                /* 1 … conv_blocks */
     int n_taps, n_blocks;
     int depth; /* channels read per block: 16, or the kernel's width for the planar stem */
     bool relu;
@@ -44,15 +48,17 @@ struct conv_tile {
     int n_fetch;        /* but not used: weights of a later tile */
 };
 
-/* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for one block of 16 columns, summed in the
- * order of i whatever the number of rows. Strides in floats, multiples of 16. */
+/* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
+ * the order of i whatever the number of rows. What follows the last block of b is fetched
+ * meanwhile, but not used. Strides in floats, multiples of 16. */
 struct gemm {
-    const float *a;    /* [rows][depth] */
-    const float *b;    /* [depth][16] */
-    float *c;          /* [rows][16] */
-    const float *next; /* what will be the next product's b: fetched meanwhile, not used */
-    size_t a_stride, c_stride;
-    int rows, depth; /* depth: a multiple of 16 */
+    const float *a;            /* [rows][depth] */
+    const float *b;            /* [n_out][depth][16] */
+    float *c;                  /* [n_out][rows][16] */
+    size_t a_stride, c_stride; /* from row to row */
+    size_t c_block;            /* from one block of columns to the next */
+    int rows, depth;           /* depth: a multiple of 16 */
+    int n_out;                 /* any number */
 };
 
 /* Winograd F(m×m, 3×3): the transform of one input tile, (m+2)² positions × 16 channels, into as
@@ -104,7 +110,8 @@ struct strassen_out {
 
 struct kernels {
     const char *name;
-    int conv_rows; /* best (and largest) number of rows of a tile */
+    int conv_rows;   /* best (and largest) number of rows of a tile */
+    int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
     void (*conv)(const struct conv_tile *tile);
     void (*gemm)(const struct gemm *gemm);
     void (*winograd_in_2)(const struct winograd_in *tile);
@@ -113,6 +120,9 @@ struct kernels {
     void (*winograd_out_4)(const struct winograd_out *tile);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
+    /* For measuring: n rounds of independent multiply-adds in registers, sum[k] of which depend on
+     * all of them; returns how many operations a round is. */
+    int (*multiply_add)(int n, float *sum);
     /* out[k] = max over in[0…n)[k], n >= 1. */
     void (*max)(const float *const *in, int n, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */

@@ -141,26 +141,25 @@ static void winograd_out_4(const struct winograd_out *t)
     transform_out(t, 4);
 }
 
-/* `rows` rows of the product: c[r] = Σ_i a[r][i] * b[i]. */
-SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows, bool fetch)
+/* `rows` rows of `n_out` blocks of the product: c[r] = Σ_i a[r][i] * b[i]. Meanwhile `n_fetch`
+ * lines from `fetch` on for each block of channels. */
+SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float *c, int rows,
+                    int n_out, const float *fetch, int n_fetch)
 {
-    vec acc[CONV_ROWS][BLOCK_VECS];
+    vec acc[CONV_ROWS][TILE_VECS];
     const float *in[CONV_ROWS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
         in[r] = a + (size_t)r * g->a_stride;
 #pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECS; v++)
+        for (int v = 0; v < n_out * BLOCK_VECS; v++)
             acc[r][v] = vec_set1(0.0f);
     }
-    const float *b = g->b;
-    const ptrdiff_t distance = g->next - g->b;
+    const size_t b_block = (size_t)g->depth * CHANNEL_BLOCK;
     for (int i = 0; i < g->depth; i += CHANNEL_BLOCK) {
-        if (fetch)
-#pragma GCC unroll 16
-            for (int line = 0; line < CHANNEL_BLOCK; line++)
-                __builtin_prefetch(b + distance + line * CHANNEL_BLOCK, 0, 2);
-        tile_block(acc, in, b, rows, CHANNEL_BLOCK);
+        for (int line = 0; line < n_fetch; line++, fetch += CHANNEL_BLOCK)
+            __builtin_prefetch(fetch, 0, 2);
+        tile_block(acc, in, b, b_block, rows, n_out, CHANNEL_BLOCK);
         b += CHANNEL_BLOCK * CHANNEL_BLOCK;
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
@@ -169,23 +168,27 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, float *c, int rows, bo
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECS; v++)
-            vec_store(c + (size_t)r * g->c_stride + v * VEC_FLOATS, acc[r][v]);
+        for (int v = 0; v < n_out * BLOCK_VECS; v++)
+            vec_store(c + (size_t)r * g->c_stride + VEC_AT(v, g->c_block), acc[r][v]);
 }
 
 #define GEMM_ROWS(n)                                                                               \
     case n:                                                                                        \
-        gemm_rows(g, a, c, n, tile == 0);                                                                     \
+        gemm_rows(g, a, b, c, n, n_out, fetch, n_fetch);                                               \
         break;
 
-/* Rows are spread evenly over as few tiles as there can be, since small tiles are slow. */
-static void gemm(const struct gemm *g)
+/* All rows of `n_out` blocks from `block` on. Rows are spread evenly over as few tiles as there can
+ * be, since small tiles are slow; each fetches its share of the blocks that come next. */
+SIMD void gemm_blocks(const struct gemm *g, int block, int n_out)
 {
-    int tiles = (g->rows + CONV_ROWS - 1) / CONV_ROWS;
+    const size_t b_block = (size_t)g->depth * CHANNEL_BLOCK;
+    const float *b = g->b + (size_t)block * b_block, *fetch = b + (size_t)n_out * b_block;
+    const int tiles = (g->rows + CONV_ROWS - 1) / CONV_ROWS;
+    const int n_fetch = (n_out * CHANNEL_BLOCK - 1) / tiles + 1;
     for (int tile = 0, row = 0; tile < tiles; tile++) {
-        int rows = (g->rows - row) / (tiles - tile);
+        const int rows = (g->rows - row) / (tiles - tile);
         const float *a = g->a + (size_t)row * g->a_stride;
-        float *c = g->c + (size_t)row * g->c_stride;
+        float *c = g->c + (size_t)row * g->c_stride + (size_t)block * g->c_block;
         switch (rows) {
             GEMM_ROWS(1)
             GEMM_ROWS(2)
@@ -198,8 +201,22 @@ static void gemm(const struct gemm *g)
 #if CONV_ROWS > 6
             GEMM_ROWS(7)
             GEMM_ROWS(8)
+            GEMM_ROWS(9)
+            GEMM_ROWS(10)
 #endif
         }
         row += rows;
+        fetch += (size_t)(g->depth * n_fetch);
     }
+}
+
+static void gemm(const struct gemm *g)
+{
+    int block = 0;
+#if CONV_BLOCKS > 1
+    for (; block + 2 <= g->n_out; block += 2)
+        gemm_blocks(g, block, 2);
+#endif
+    for (; block < g->n_out; block++)
+        gemm_blocks(g, block, 1);
 }

@@ -6,9 +6,11 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
 
-#define WINOGRAD_MIN_CHANNELS 32  /* below, the transforms cost more than the products save */
-#define WINOGRAD_4_MIN_SIDE 10    /* below, and for single images, F(4×4) reads too many weights */
-#define STRASSEN_MIN_CHANNELS 128 /* in and out: below, the sums cost more than a product */
+#define WINOGRAD_MIN_CHANNELS 32 /* below, the transforms cost more than the products save */
+#define WINOGRAD_4_MIN_SIDE 20   /* below, and for single images, F(4×4) reads too many weights */
+#define STRASSEN_MIN_CHANNELS                                                                      \
+    128                            /* out, and in no fewer: else the sums cost more than a product \
+                                    */
 #define STRASSEN_MIN_POSITIONS 128 /* below, reading 7/4 of the weights does */
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,
@@ -51,10 +53,9 @@ static bool choose_strassen(const struct op_spec *s)
     const struct op_attrs *a = &s->attrs;
     const int positions = s->out.h * s->out.w;
     return !s->direct && s->in_border < 0 && a->kernel == 1 && a->stride == 1 && a->pad == 0 &&
-           a->groups == 1 && s->in.c >= STRASSEN_MIN_CHANNELS &&
-           s->out.c >= STRASSEN_MIN_CHANNELS && s->in.c % (2 * CHANNEL_BLOCK) == 0 &&
-           s->out.c % (2 * CHANNEL_BLOCK) == 0 && positions >= STRASSEN_MIN_POSITIONS &&
-           positions % 2 == 0;
+           a->groups == 1 && s->out.c >= STRASSEN_MIN_CHANNELS && s->in.c >= s->out.c &&
+           s->in.c % (2 * CHANNEL_BLOCK) == 0 && s->out.c % (2 * CHANNEL_BLOCK) == 0 &&
+           positions >= STRASSEN_MIN_POSITIONS && positions % 2 == 0;
 }
 
 static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,

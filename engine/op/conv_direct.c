@@ -1,5 +1,5 @@
-/* Convolution, directly: register tiles of positions × 16 output channels, with bias, residual and
- * ReLU applied before the store.
+/* Convolution, directly: register tiles of positions × 16 or 32 output channels, with bias,
+ * residual and ReLU applied before the store.
  *
  * There is no im2col and no padded copy: a tile gets a pointer per position and tap, and a tap that
  * falls outside the map gets a pointer to zeros. So one kernel serves 1×1, 3×3, strides and any
@@ -7,9 +7,9 @@
  * input blocks that its groups need are read, with zero weights where a block crosses groups. The
  * planar stem takes (channel, window row) as taps and the window's width as depth.
  *
- * Work is cut into items of some output blocks × some positions. An item goes block by block over
- * all its positions: the block's weights stay in L1 or L2, and while they are used the next block's
- * are fetched. Cutting never changes the order in which an output is summed.
+ * Work is cut into items of some output blocks × some positions. An item goes block by block (or
+ * two) over all its positions: the block's weights stay in L1 or L2, and while they are used the
+ * next block's are fetched. Cutting never changes the order in which an output is summed.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
@@ -21,9 +21,9 @@
 
 #define PANEL_BYTES (256 * 1024) /* weights of one item; half of a 512 KiB L2 */
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
-#define MAX_ITEM_POSITIONS 96
+#define MAX_ITEM_POSITIONS 256
 #define MAX_TILES MAX_ITEM_POSITIONS
-#define MAX_POINTERS (16 * MAX_TAPS)
+#define MAX_POINTERS (256 * 9)
 
 struct conv {
     struct op_spec spec;
@@ -209,9 +209,18 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
     item->first[item->n_tiles] = to - from;
 }
 
-/* One output block of all tiles. Meanwhile the next block's weights are fetched, a share by each
- * tile. */
-static void run_block(const struct conv_run *run, const struct item *item, int block)
+/* How many output blocks from `block` on, at most `most`, a tile takes: they must read the same
+ * input. */
+static int tile_blocks(const struct conv *c, int block, int most)
+{
+    const bool two = most >= 2 && c->spec.kernels->conv_blocks >= 2 &&
+                     c->in_offset[block] == c->in_offset[block + 1];
+    return two ? 2 : 1;
+}
+
+/* `n_out` output blocks of all tiles. Meanwhile the next blocks' weights are fetched, a share by
+ * each tile. */
+static void run_blocks(const struct conv_run *run, const struct item *item, int block, int n_out)
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
@@ -222,16 +231,19 @@ static void run_block(const struct conv_run *run, const struct item *item, int b
                              .in_offset = c->in_offset[block],
                              .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
                              .weights = c->weights + (size_t)block * c->panel,
+                             .weights_stride = c->panel,
                              .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
                              .residual =
                                  run->args->residual ? run->args->residual + block_at : NULL,
                              .out = run->args->out + block_at,
+                             .out_stride = plane,
+                             .n_out = n_out,
                              .n_taps = c->n_taps,
                              .n_blocks = c->n_blocks,
                              .depth = c->depth,
                              .relu = s->attrs.relu && !run->args->no_relu,
-                             .fetch = c->weights + (size_t)(block + 1) * c->panel,
-                             .n_fetch = (c->depth + item->n_tiles - 1) / item->n_tiles};
+                             .fetch = c->weights + (size_t)(block + n_out) * c->panel,
+                             .n_fetch = (n_out * c->depth - 1) / item->n_tiles + 1};
     for (int i = 0; i < item->n_tiles; i++) {
         tile.rows = item->first[i + 1] - item->first[i];
         tile.at = item->out_at + item->first[i];
@@ -252,8 +264,10 @@ static void run_item(void *context, int item_index)
     struct item item;
     find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
                (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
-    for (int b = block; b < end; b++)
-        run_block(run, &item, b);
+    for (int b = block, n; b < end; b += n) {
+        n = tile_blocks(c, b, end - b);
+        run_blocks(run, &item, b, n);
+    }
 }
 
 static void run(const void *prepared, const struct op_args *args)

@@ -122,22 +122,21 @@ static void multiply(const struct strassen_run *run, int from, int to, int block
                      const float *values, float *products)
 {
     const struct strassen *s = run->strassen;
-    const size_t channels = (size_t)s->in_blocks * CHANNEL_BLOCK;
     const size_t of_block = PRODUCTS * products_plane(s);
-    for (int p = 0; p < PRODUCTS; p++)
-        for (int b = block; b < end; b++) {
-            const struct gemm gemm = {
-                .a = values + (size_t)p * values_plane(s),
-                .a_stride = values_row(s),
-                .b = s->weights + panel_at(s, b, p),
-                .next = s->weights + panel_at(s, b, p) + channels * CHANNEL_BLOCK,
-                .c = products + (size_t)(b - block) * of_block + (size_t)p * products_plane(s),
-                .c_stride = CHANNEL_BLOCK,
-                .rows = to - from,
-                .depth = (int)channels,
-            };
-            s->spec.kernels->gemm(&gemm);
-        }
+    for (int p = 0; p < PRODUCTS; p++) {
+        const struct gemm gemm = {
+            .a = values + (size_t)p * values_plane(s),
+            .a_stride = values_row(s),
+            .b = s->weights + panel_at(s, block, p),
+            .c = products + (size_t)p * products_plane(s),
+            .c_stride = CHANNEL_BLOCK,
+            .c_block = of_block,
+            .rows = to - from,
+            .depth = s->in_blocks * CHANNEL_BLOCK,
+            .n_out = end - block,
+        };
+        s->spec.kernels->gemm(&gemm);
+    }
     for (int b = block; b < end; b++)
         sum_products(run, from, to, b, products + (size_t)(b - block) * of_block);
 }

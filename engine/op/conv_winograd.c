@@ -152,22 +152,21 @@ static void multiply(const struct winograd_run *run, const struct values *values
                      float *products, int from, int to, int block, int end)
 {
     const struct winograd *w = run->winograd;
-    const size_t channels = (size_t)w->in_blocks * CHANNEL_BLOCK;
     const size_t plane = products_plane(to - from), of_block = plane * (size_t)w->n_products;
-    for (int p = 0; p < w->n_products; p++)
-        for (int b = block; b < end; b++) {
-            const struct gemm gemm = {
-                .a = values->floats + (size_t)p * values->plane + (size_t)row * values->row,
-                .a_stride = values->row,
-                .b = w->weights + panel_at(w, b, p),
-                .next = w->weights + panel_at(w, b, p) + channels * CHANNEL_BLOCK,
-                .c = products + (size_t)(b - block) * of_block + (size_t)p * plane,
-                .c_stride = CHANNEL_BLOCK,
-                .rows = to - from,
-                .depth = (int)channels,
-            };
-            w->spec.kernels->gemm(&gemm);
-        }
+    for (int p = 0; p < w->n_products; p++) {
+        const struct gemm gemm = {
+            .a = values->floats + (size_t)p * values->plane + (size_t)row * values->row,
+            .a_stride = values->row,
+            .b = w->weights + panel_at(w, block, p),
+            .c = products + (size_t)p * plane,
+            .c_stride = CHANNEL_BLOCK,
+            .c_block = of_block,
+            .rows = to - from,
+            .depth = w->in_blocks * CHANNEL_BLOCK,
+            .n_out = end - block,
+        };
+        w->spec.kernels->gemm(&gemm);
+    }
     for (int b = block; b < end; b++)
         transform_out(run, products + (size_t)(b - block) * of_block, from, to, b);
 }

@@ -60,6 +60,7 @@ static void run_item(void *context, int block)
                                  .out = run->args->out + (size_t)block * CHANNEL_BLOCK,
                                  .at = at,
                                  .rows = rows,
+                                 .n_out = 1,
                                  .n_taps = 1,
                                  .n_blocks = l->in_blocks,
                                  .depth = CHANNEL_BLOCK};

@@ -269,10 +269,11 @@ static enum rn_status measure(struct bench *b, int n_threads, struct rn_error *e
     rn_threads_free(team);
     b->machine_threads = n_threads;
     if (status == RN_OK && !b->json)
-        printf("peak %.1f GFLOP/s (%s tile in L1), memory %.1f GB/s, fork and join %.1f µs, "
-               "%d thread%s\n",
-               b->machine.peak_gflops, rn_model_info(b->model)->kernels, b->machine.bandwidth_gbs,
-               b->machine.fork_join_us, n_threads, n_threads == 1 ? "" : "s");
+        printf("peak %.1f GFLOP/s (%s tile in L1; %.1f in registers), memory %.1f GB/s, "
+               "fork and join %.1f µs, %d thread%s\n",
+               b->machine.peak_gflops, rn_model_info(b->model)->kernels, b->machine.fma_gflops,
+               b->machine.bandwidth_gbs, b->machine.fork_join_us, n_threads,
+               n_threads == 1 ? "" : "s");
     return status;
 }
 
@@ -295,9 +296,10 @@ static enum cmd_exit bench(struct bench *b, const struct flag_ints *batches,
     if (status != RN_OK) {
         offline_complain("%s", err.text);
     } else if (b->json) {
-        json_t *root = json_pack("{s:f, s:f, s:f, s:O}", "peak_gflops", b->machine.peak_gflops,
-                                 "bandwidth_gbs", b->machine.bandwidth_gbs, "fork_join_us",
-                                 b->machine.fork_join_us, "runs", b->runs);
+        json_t *root = json_pack("{s:f, s:f, s:f, s:f, s:O}", "fma_gflops", b->machine.fma_gflops,
+                                 "peak_gflops", b->machine.peak_gflops, "bandwidth_gbs",
+                                 b->machine.bandwidth_gbs, "fork_join_us", b->machine.fork_join_us,
+                                 "runs", b->runs);
         (void)json_dumpf(root, stdout, JSON_REAL_PRECISION(6));
         printf("\n");
         json_decref(root);

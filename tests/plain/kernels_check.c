@@ -36,6 +36,7 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                                        .out = out + n,
                                        .at = at,
                                        .rows = rows,
+                                       .n_out = 1,
                                        .n_taps = TAPS,
                                        .n_blocks = depth == B ? BLOCKS : 1,
                                        .depth = depth,
@@ -48,13 +49,14 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
     const struct gemm gemm = {.a = data,
                               .b = data + 8192,
                               .c = out + n,
-                              .next = data,
                               .a_stride = 3 * B,
                               .c_stride = B,
                               .rows = rows,
-                              .depth = 2 * B};
+                              .c_block = (size_t)rows * B,
+                              .depth = 2 * B,
+                              .n_out = 3};
     k->gemm(&gemm);
-    n += (size_t)rows * B;
+    n += 3 * (size_t)rows * B;
     for (int i = 0; i < SIDE * SIDE; i++)
         window[i] = data + i * B;
     for (int m = 2; m <= 4; m += 2) {

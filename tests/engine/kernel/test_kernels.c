@@ -14,13 +14,16 @@
 #define MAX_TAPS 4
 #define MAX_BLOCKS 3
 #define STRIDE (5 * CHANNEL_BLOCK)
+#define MAX_OUT 2
+#define PANEL (MAX_TAPS * MAX_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
+#define OUT_ROW ((2 * MAX_OUT + 1) * CHANNEL_BLOCK)
 
 struct tile_data {
     _Alignas(64) float in[KERNEL_MAX_ROWS * MAX_TAPS][MAX_BLOCKS * STRIDE + 8];
-    _Alignas(64) float weights[MAX_TAPS * MAX_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK];
-    _Alignas(64) float bias[CHANNEL_BLOCK];
-    _Alignas(64) float residual[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK]; /* like out */
-    _Alignas(64) float out[KERNEL_MAX_ROWS][3 * CHANNEL_BLOCK];      /* canary, result, canary */
+    _Alignas(64) float weights[MAX_OUT][PANEL];
+    _Alignas(64) float bias[MAX_OUT * CHANNEL_BLOCK];
+    _Alignas(64) float residual[KERNEL_MAX_ROWS][OUT_ROW]; /* like out */
+    _Alignas(64) float out[KERNEL_MAX_ROWS][OUT_ROW];      /* canary and result by turns, canary */
 };
 
 static struct tile_data data;
@@ -28,90 +31,108 @@ static struct tile_data data;
 static void fill(uint64_t seed)
 {
     random_fill(&seed, &data.in[0][0], sizeof data.in / sizeof(float));
-    random_fill(&seed, data.weights, sizeof data.weights / sizeof(float));
-    random_fill(&seed, data.bias, CHANNEL_BLOCK);
+    random_fill(&seed, &data.weights[0][0], sizeof data.weights / sizeof(float));
+    random_fill(&seed, data.bias, MAX_OUT * CHANNEL_BLOCK);
     random_fill(&seed, &data.residual[0][0], sizeof data.residual / sizeof(float));
 }
 
-/* The contract of kernel.h, summed in double. */
-static double expected(const struct conv_tile *t, int row, int k, double *magnitude)
+/* The contract of kernel.h, summed in double: channel k of output block `out`. */
+static double expected(const struct conv_tile *t, int row, int out, int k, double *magnitude)
 {
-    double sum = (double)t->bias[k];
+    double sum = (double)t->bias[out * CHANNEL_BLOCK + k];
     *magnitude = fabs(sum);
+    const float *weights = t->weights + (size_t)out * t->weights_stride;
     for (int tap = 0; tap < t->n_taps; tap++)
         for (int b = 0; b < t->n_blocks; b++)
             for (int i = 0; i < t->depth; i++) {
                 const float *in = t->in[tap * t->rows + row] + t->in_offset;
                 size_t w = (size_t)((tap * t->n_blocks + b) * t->depth + i);
                 double product = (double)in[(size_t)b * t->in_stride + (size_t)i] *
-                                 (double)t->weights[w * CHANNEL_BLOCK + (size_t)k];
+                                 (double)weights[w * CHANNEL_BLOCK + (size_t)k];
                 sum += product;
                 *magnitude += fabs(product);
             }
     if (t->residual)
-        sum += (double)t->residual[t->at[row] + (size_t)k];
+        sum += (double)t->residual[t->at[row] + (size_t)out * t->out_stride + (size_t)k];
     return t->relu && sum < 0 ? 0 : sum;
 }
 
-static void check_tile(const struct kernels *kernels, int rows, int n_taps, int n_blocks, int depth,
-                       bool residual, bool relu)
+struct shape_of_tile {
+    int rows, n_out, n_taps, n_blocks, depth;
+};
+
+static void check_tile(const struct kernels *kernels, struct shape_of_tile shape, bool residual,
+                       bool relu)
 {
     const float *in[KERNEL_MAX_ROWS * MAX_TAPS];
     size_t at[KERNEL_MAX_ROWS];
+    const int rows = shape.rows, depth = shape.depth;
     /* The planar stem reads at any float; blocks are aligned. */
     int shift = depth == CHANNEL_BLOCK ? 0 : 3;
-    for (int tap = 0; tap < n_taps; tap++)
+    for (int tap = 0; tap < shape.n_taps; tap++)
         for (int r = 0; r < rows; r++)
             in[tap * rows + r] = data.in[tap * KERNEL_MAX_ROWS + r] + shift;
     for (int r = 0; r < rows; r++)
-        at[r] = (size_t)r * 3 * CHANNEL_BLOCK;
+        at[r] = (size_t)r * OUT_ROW;
     memset(data.out, 0xA5, sizeof data.out);
     struct conv_tile tile = {.in = in,
                              .in_offset =
-                                 n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
+                                 shape.n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
                              .in_stride = STRIDE,
-                             .weights = data.weights,
+                             .weights = data.weights[0],
+                             .weights_stride = PANEL,
                              .bias = data.bias,
                              .residual = residual ? data.residual[0] + CHANNEL_BLOCK : NULL,
                              .out = data.out[0] + CHANNEL_BLOCK,
+                             .out_stride = (size_t)2 * CHANNEL_BLOCK,
                              .at = at,
                              .rows = rows,
-                             .n_taps = n_taps,
-                             .n_blocks = n_blocks,
+                             .n_out = shape.n_out,
+                             .n_taps = shape.n_taps,
+                             .n_blocks = shape.n_blocks,
                              .depth = depth,
                              .relu = relu};
     kernels->conv(&tile);
 
     const uint32_t canary = 0xA5A5A5A5;
     for (int r = 0; r < KERNEL_MAX_ROWS; r++)
-        for (int k = 0; k < 3 * CHANNEL_BLOCK; k++) {
+        for (int k = 0; k < OUT_ROW; k++) {
             uint32_t bits;
             memcpy(&bits, &data.out[r][k], sizeof bits);
-            if (r >= rows || k / CHANNEL_BLOCK != 1) {
+            const int out = k / CHANNEL_BLOCK / 2;
+            if (r >= rows || k / CHANNEL_BLOCK % 2 != 1 || out >= shape.n_out) {
                 cr_assert_eq(bits, canary, "%s wrote beyond its rows", kernels->name);
                 continue;
             }
-            double magnitude, want = expected(&tile, r, k - CHANNEL_BLOCK, &magnitude);
+            double magnitude, want = expected(&tile, r, out, k % CHANNEL_BLOCK, &magnitude);
             cr_assert_float_eq((double)data.out[r][k], want, 1e-6 * (magnitude + 1),
-                               "%s: %d rows, %d taps, %d blocks, depth %d: row %d is %g, not %g",
-                               kernels->name, rows, n_taps, n_blocks, depth, r,
+                               "%s: %d rows, %d taps, %d blocks, depth %d: row %d, output block %d "
+                               "is %g, not %g",
+                               kernels->name, rows, shape.n_taps, shape.n_blocks, depth, r, out,
                                (double)data.out[r][k], want);
         }
 }
 
-Test(kernels, convolution_tiles_equal_the_sum_in_double_for_every_number_of_rows)
+Test(kernels, convolution_tiles_equal_the_sum_in_double_for_every_size)
 {
     fill(1);
     for (size_t i = 0; i < kernels_count(); i++) {
         const struct kernels *k = kernels_at(i);
         for (int rows = 1; rows <= k->conv_rows; rows++)
-            for (int flags = 0; flags < 4; flags++) {
-                check_tile(k, rows, 1, 1, CHANNEL_BLOCK, flags & 1, flags & 2);
-                check_tile(k, rows, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK, flags & 1, flags & 2);
-                check_tile(k, rows, 3, 2, CHANNEL_BLOCK, flags & 1, flags & 2);
-                for (int depth = 1; depth < CHANNEL_BLOCK; depth++)
-                    check_tile(k, rows, 2, 1, depth, flags & 1, flags & 2);
-            }
+            for (int out = 1; out <= k->conv_blocks; out++)
+                for (int flags = 0; flags < 4; flags++) {
+                    const bool residual = flags & 1, relu = flags & 2;
+                    check_tile(k, (struct shape_of_tile){rows, out, 1, 1, CHANNEL_BLOCK}, residual,
+                               relu);
+                    check_tile(
+                        k, (struct shape_of_tile){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
+                        residual, relu);
+                    check_tile(k, (struct shape_of_tile){rows, out, 3, 2, CHANNEL_BLOCK}, residual,
+                               relu);
+                    for (int depth = 1; depth < CHANNEL_BLOCK; depth++)
+                        check_tile(k, (struct shape_of_tile){rows, out, 2, 1, depth}, residual,
+                                   relu);
+                }
     }
 }
 
@@ -121,47 +142,55 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
     for (size_t i = 0; i < kernels_count(); i++) {
         const struct kernels *k = kernels_at(i);
         float first[CHANNEL_BLOCK];
-        for (int rows = 1; rows <= k->conv_rows; rows++) {
-            check_tile(k, rows, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK, true, false);
-            if (rows == 1)
-                memcpy(first, data.out[0] + CHANNEL_BLOCK, sizeof first);
-            cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first, "%s, %d rows",
-                             k->name, rows);
-        }
+        for (int rows = 1; rows <= k->conv_rows; rows++)
+            for (int out = 1; out <= k->conv_blocks; out++) {
+                check_tile(k,
+                           (struct shape_of_tile){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
+                           true, false);
+                if (rows == 1 && out == 1)
+                    memcpy(first, data.out[0] + CHANNEL_BLOCK, sizeof first);
+                cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first,
+                                 "%s, %d rows, %d output blocks", k->name, rows, out);
+            }
     }
 }
 
 Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_rows)
 {
     enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
-    static _Alignas(64) float a[ROWS * A], b[DEPTH * CHANNEL_BLOCK];
-    static _Alignas(64) float c[(ROWS + 1) * 2 * CHANNEL_BLOCK];
+    enum { OUTS = 3, C_ROW = 2 * CHANNEL_BLOCK, C_BLOCK = (ROWS + 1) * C_ROW };
+    static _Alignas(64) float a[ROWS * A], b[OUTS * DEPTH * CHANNEL_BLOCK], c[OUTS * C_BLOCK];
     uint64_t seed = 4;
     random_fill(&seed, a, ROWS * A);
-    random_fill(&seed, b, DEPTH * CHANNEL_BLOCK);
+    random_fill(&seed, b, OUTS * DEPTH * CHANNEL_BLOCK);
     for (size_t i = 0; i < kernels_count(); i++) {
         const struct kernels *k = kernels_at(i);
         float first[CHANNEL_BLOCK];
-        for (int rows = 1; rows <= ROWS; rows++) {
-            const struct gemm gemm = {a, b, c, b, A, (size_t)2 * CHANNEL_BLOCK, rows, DEPTH};
-            for (size_t j = 0; j < sizeof c / sizeof *c; j++)
-                c[j] = 42;
-            k->gemm(&gemm);
-            for (int r = 0; r <= ROWS; r++)
-                for (int n = 0; n < 2 * CHANNEL_BLOCK; n++) {
-                    double want = r < rows && n < CHANNEL_BLOCK ? 0 : 42, magnitude = 1;
-                    for (int d = 0; d < DEPTH && r < rows && n < CHANNEL_BLOCK; d++) {
-                        double product = (double)a[r * A + d] * (double)b[d * CHANNEL_BLOCK + n];
+        for (int rows = 1; rows <= ROWS; rows++)
+            for (int out = 1; out <= OUTS; out++) {
+                const struct gemm gemm = {a, b, c, A, C_ROW, C_BLOCK, rows, DEPTH, out};
+                for (size_t j = 0; j < sizeof c / sizeof *c; j++)
+                    c[j] = 42;
+                k->gemm(&gemm);
+                for (int j = 0; j < OUTS * C_BLOCK; j++) {
+                    const int o = j / C_BLOCK, r = j % C_BLOCK / C_ROW, n = j % C_ROW;
+                    const bool inside = o < out && r < rows && n < CHANNEL_BLOCK;
+                    double want = inside ? 0 : 42, magnitude = 1;
+                    for (int d = 0; d < DEPTH && inside; d++) {
+                        double product =
+                            (double)a[r * A + d] * (double)b[(o * DEPTH + d) * CHANNEL_BLOCK + n];
                         want += product;
                         magnitude += fabs(product);
                     }
-                    cr_assert_float_eq((double)c[r * 2 * CHANNEL_BLOCK + n], want, 1e-6 * magnitude,
-                                       "%s: %d rows, [%d][%d]", k->name, rows, r, n);
+                    cr_assert_float_eq((double)c[j], want, 1e-6 * magnitude,
+                                       "%s: %d rows, %d blocks, [%d][%d][%d]", k->name, rows, out,
+                                       o, r, n);
                 }
-            if (rows == 1)
-                memcpy(first, c, sizeof first);
-            cr_assert_arr_eq(c, first, sizeof first, "%s, %d rows", k->name, rows);
-        }
+                if (rows == 1 && out == 1)
+                    memcpy(first, c, sizeof first);
+                cr_assert_arr_eq(c, first, sizeof first, "%s, %d rows, %d blocks", k->name, rows,
+                                 out);
+            }
     }
 }
 
