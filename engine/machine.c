@@ -6,13 +6,16 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/kernel/kernel.h"
 
-#define TILE_BLOCKS 8                 /* K = 128: 8 KiB of weights for an output block */
+#define TILE_BLOCKS 8 /* K = 128: 8 KiB of weights for an output block */
+#define HUGE_PAGE ((size_t)2 << 20)
 #define READ_BYTES ((size_t)64 << 20) /* of each thread; beyond any last-level cache's share */
 #define FORK_JOINS 1001
 #define PANEL_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
@@ -25,9 +28,9 @@
 struct measure {
     const struct kernels *kernels;
     double seconds;
-    float *tile;     /* [n threads][SHARE_FLOATS] */
-    uint64_t *words; /* [n threads][READ_BYTES / 8] */
-    double *rates;   /* [n threads] */
+    float *tile;   /* [n threads][SHARE_FLOATS] */
+    float *blocks; /* [n threads][READ_BYTES] */
+    double *rates; /* [n threads] */
 };
 
 static double now(void)
@@ -94,23 +97,19 @@ static void measure_tile(void *context, int thread)
 static void measure_read(void *context, int thread)
 {
     struct measure *m = context;
-    size_t n = READ_BYTES / sizeof(uint64_t);
-    const uint64_t *words = m->words + (size_t)thread * n;
-    double start = now(), best = 0;
-    uint64_t sum = 0;
+    const size_t n = READ_BYTES / sizeof(float) / CHANNEL_BLOCK;
+    const float *blocks = m->blocks + (size_t)thread * n * CHANNEL_BLOCK;
+    _Alignas(TENSOR_ALIGN) float mean[CHANNEL_BLOCK];
+    const double start = now();
+    double best = 0;
     for (double at = start; at - start < m->seconds;) {
-        uint64_t part[4] = {0};
-        for (size_t i = 0; i < n; i += 4)
-            for (size_t k = 0; k < 4; k++)
-                part[k] += words[i + k];
-        sum += part[0] + part[1] + part[2] + part[3];
-        double end = now();
+        m->kernels->mean(blocks, (int)n, mean);
+        const double end = now();
         if ((double)READ_BYTES / (end - at) > best)
             best = (double)READ_BYTES / (end - at);
         at = end;
     }
-    /* The buffer holds zeros; the sum is only here so that the reads are not optimized away. */
-    m->rates[thread] = sum == 0 ? best : 0;
+    m->rates[thread] = best;
 }
 
 /* The median of many, since a neighbour on the core makes single ones long. */
@@ -147,14 +146,14 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
         return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s", cpu);
     size_t tile_bytes = (size_t)n * SHARE_FLOATS * sizeof(float);
     m.tile = aligned_alloc(TENSOR_ALIGN, tile_bytes);
-    m.words = aligned_alloc(TENSOR_ALIGN, (size_t)n * READ_BYTES);
+    m.blocks = aligned_alloc(HUGE_PAGE, (size_t)n * READ_BYTES);
     m.rates = calloc((size_t)n, sizeof *m.rates);
     enum rn_status status = RN_OK;
-    if (m.tile && m.words && m.rates) {
+    if (m.tile && m.blocks && m.rates) {
         for (size_t i = 0; i < tile_bytes / sizeof(float); i++)
             m.tile[i] = (float)(i % 7) * 0.125f;
-        for (size_t i = 0; i < (size_t)n * READ_BYTES / sizeof(uint64_t); i++)
-            m.words[i] = 0; /* written, so that every page is a page of its own */
+        (void)madvise(m.blocks, (size_t)n * READ_BYTES, MADV_HUGEPAGE);
+        memset(m.blocks, 0, (size_t)n * READ_BYTES); /* so that every page is one of its own */
         threads_run(threads, n, measure_multiply_add, &m);
         out->fma_gflops = total(m.rates, n) / 1e9;
         threads_run(threads, n, measure_tile, &m);
@@ -166,7 +165,7 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
         status = rn_fail(err, RN_NO_MEMORY, "out of memory for measuring the machine");
     }
     free(m.tile);
-    free(m.words);
+    free(m.blocks);
     free(m.rates);
     return status;
 }

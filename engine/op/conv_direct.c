@@ -131,7 +131,7 @@ static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
 struct conv_run {
     const struct conv *conv;
     const struct op_args *args;
-    int n_positions, n_position_chunks;
+    int n_positions, n_position_chunks, n_threads;
 };
 
 /* The tiles of an item: pointers are found once and serve all its output blocks. */
@@ -211,16 +211,17 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
 
 /* How many output blocks from `block` on, at most `most`, a tile takes: they must read the same
  * input. */
-static int tile_blocks(const struct conv *c, int block, int most)
+static int count_blocks(const struct conv *c, int block, int most)
 {
     const bool two = most >= 2 && c->spec.kernels->conv_blocks >= 2 &&
                      c->in_offset[block] == c->in_offset[block + 1];
     return two ? 2 : 1;
 }
 
-/* `n_out` output blocks of all tiles. Meanwhile the next blocks' weights are fetched, a share by
- * each tile. */
-static void run_blocks(const struct conv_run *run, const struct item *item, int block, int n_out)
+/* `n_out` output blocks of all tiles. Meanwhile the weights of as many from `next` on are fetched,
+ * a share by each tile. */
+static void run_blocks(const struct conv_run *run, const struct item *item, int block, int n_out,
+                       int next)
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
@@ -242,7 +243,7 @@ static void run_blocks(const struct conv_run *run, const struct item *item, int 
                              .n_blocks = c->n_blocks,
                              .depth = c->depth,
                              .relu = s->attrs.relu && !run->args->no_relu,
-                             .fetch = c->weights + (size_t)(block + n_out) * c->panel,
+                             .fetch = c->weights + (size_t)next * c->panel,
                              .n_fetch = (n_out * c->depth - 1) / item->n_tiles + 1};
     for (int i = 0; i < item->n_tiles; i++) {
         tile.rows = item->first[i + 1] - item->first[i];
@@ -264,23 +265,26 @@ static void run_item(void *context, int item_index)
     struct item item;
     find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
                (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
+    /* With threads that take turns, this one's next item is this: */
+    const int next = (item_index + run->n_threads) / run->n_position_chunks * c->chunk_blocks;
     for (int b = block, n; b < end; b += n) {
-        n = tile_blocks(c, b, end - b);
-        run_blocks(run, &item, b, n);
+        n = count_blocks(c, b, end - b);
+        run_blocks(run, &item, b, n, b + n < end ? b + n : next);
     }
 }
 
 static void run(const void *prepared, const struct op_args *args)
 {
     const struct conv *c = prepared;
-    struct conv_run run = {.conv = c, .args = args};
+    struct conv_run run = {.conv = c, .args = args, .n_threads = rn_threads_count(args->threads)};
     run.n_positions = args->n * c->spec.out.h * c->spec.out.w;
     const int block_chunks = (c->out_blocks + c->chunk_blocks - 1) / c->chunk_blocks;
     run.n_position_chunks = (run.n_positions - 1) / c->chunk_positions + 1;
     /* Few items are made a whole number for each thread. */
-    const int n_threads = rn_threads_count(args->threads);
-    if (block_chunks * run.n_position_chunks < 8 * n_threads && block_chunks % n_threads != 0)
-        run.n_position_chunks = (run.n_position_chunks + n_threads - 1) / n_threads * n_threads;
+    if (block_chunks * run.n_position_chunks < 8 * run.n_threads &&
+        block_chunks % run.n_threads != 0)
+        run.n_position_chunks =
+            (run.n_position_chunks + run.n_threads - 1) / run.n_threads * run.n_threads;
     if (run.n_position_chunks > run.n_positions)
         run.n_position_chunks = run.n_positions;
     threads_run(args->threads, block_chunks * run.n_position_chunks, run_item, &run);
@@ -305,8 +309,10 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
         plan_blocked(c, first_block, in_offset);
     }
     c->panel = (size_t)c->n_taps * (size_t)c->n_blocks * (size_t)c->depth * CHANNEL_BLOCK;
+    const size_t tile_blocks = (size_t)spec->kernels->conv_blocks;
     size_t chunk = PANEL_BYTES / (c->panel * sizeof(float));
-    c->chunk_blocks = chunk < 1 ? 1 : chunk < out_blocks ? (int)chunk : (int)out_blocks;
+    chunk = chunk < tile_blocks ? tile_blocks : chunk;
+    c->chunk_blocks = chunk < out_blocks ? (int)chunk : (int)out_blocks;
 
     c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
                              ? MAX_POINTERS / c->n_pointers
