@@ -7,7 +7,10 @@
 #include "engine/op/conv.h"
 
 #define WINOGRAD_MIN_CHANNELS 32 /* below, the transforms cost more than the products save */
-#define WINOGRAD_4_MIN_SIDE 20   /* below, and for single images, F(4×4) reads too many weights */
+/* F(4×4) has 4 times the weights of the layer, F(2×2) 1.8 times: too many to read for a few tiles.
+ */
+#define WINOGRAD_4_MIN_SIDE 10
+#define WINOGRAD_4_MIN_SIDE_OF_ONE 20 /* where a batch is one image */
 #define STRASSEN_MIN_CHANNELS                                                                      \
     128                            /* out, and in no fewer: else the sums cost more than a product \
                                     */
@@ -45,7 +48,7 @@ static int choose_winograd(const struct op_spec *s)
         a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
         return 0;
     const int side = s->out.h < s->out.w ? s->out.h : s->out.w;
-    return side >= WINOGRAD_4_MIN_SIDE || s->max_batch > 1 ? 4 : 2;
+    return side >= (s->max_batch > 1 ? WINOGRAD_4_MIN_SIDE : WINOGRAD_4_MIN_SIDE_OF_ONE) ? 4 : 2;
 }
 
 static bool choose_strassen(const struct op_spec *s)
