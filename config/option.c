@@ -116,6 +116,11 @@ static bool is_convolution(const char *text)
     return strcmp(text, "fast") == 0 || strcmp(text, "direct") == 0;
 }
 
+static bool is_on_or_off(const char *text)
+{
+    return strcmp(text, "on") == 0 || strcmp(text, "off") == 0;
+}
+
 /* HOST:PORT, :PORT, [IPv6]:PORT or unix:/path; whether the host exists is found out at bind. */
 static bool is_address(const char *text)
 {
@@ -156,6 +161,7 @@ static const struct rule {
     {"listen", is_address, "HOST:PORT, :PORT, [::1]:PORT or unix:/path"},
     {"cpu", is_cpu, "the name of a kernel table such as portable or avx2"},
     {"convolution", is_convolution, "fast or direct"},
+    {"jpeg_scaling", is_on_or_off, "on or off"},
     {"decode_isolation", is_isolation, "process or thread"},
     {"access_log_format", is_log_format, "text or json"},
     {"cors_origin", is_origin, "* or an origin like https://example.org, without a path"},

@@ -47,6 +47,7 @@ struct rn_image_limits {
     int max_scans;     /* of a progressive JPEG */
     size_t max_memory; /* bytes that a decoder may hold at once */
     int max_cpu_ms;    /* CPU time that a decoder may take; looked at now and then */
+    bool full_size;    /* decode all pixels of a JPEG, also where a fraction of them is enough */
 };
 extern const struct rn_image_limits rn_image_limits_default;
 
@@ -67,10 +68,11 @@ const char *rn_image_format_name(enum rn_image_format format);
  * "pdf", "svg", …), "unknown" for everything else. Never NULL, never fails. */
 const char *rn_image_sniff(const uint8_t *bytes, size_t n);
 
-/* Upright RGB pixels: [height][width][3]. */
+/* Upright RGB pixels: [⌈height / reduction⌉][⌈width / reduction⌉][3]. */
 struct rn_image {
     struct rn_image_info info;
-    uint8_t *rgb; /* owned */
+    int reduction; /* 1, 2, 4 or 8 */
+    uint8_t *rgb;  /* owned */
 };
 
 /* Reads the header only and applies the limits. RN_UNSUPPORTED_FORMAT, RN_IMAGE_*. */
@@ -84,6 +86,12 @@ RN_MUST_USE enum rn_status rn_image_probe(const uint8_t *bytes, size_t n,
 RN_MUST_USE enum rn_status rn_image_decode(const uint8_t *bytes, size_t n,
                                            const struct rn_image_limits *limits,
                                            struct rn_image *out, struct rn_error *err);
+/* The same for a recipe. What is much larger than it wants may come reduced: a JPEG by its DCT, as
+ * long as the shorter side keeps twice recipe->resize. */
+RN_MUST_USE enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
+                                               const struct rn_image_limits *limits,
+                                               const struct rn_recipe *recipe, struct rn_image *out,
+                                               struct rn_error *err);
 void rn_image_done(struct rn_image *image);
 
 /* Resize and centre crop: rgb is [crop][crop][3]. RN_NO_MEMORY. */

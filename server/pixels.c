@@ -18,22 +18,35 @@ static enum pixels_verdict check_time(const struct pixels_order *order,
     return result->predicted_ns > result->left_ns ? PIXELS_UNMEETABLE : PIXELS_MADE;
 }
 
+/* For people, hence from all pixels: those for the network may be reduced. */
+static enum rn_status preview(const struct pixels_order *order, const uint8_t *bytes, size_t n,
+                              struct rn_error *err, uint8_t *rgb)
+{
+    struct rn_image image;
+    int width, height;
+    enum rn_status status = rn_image_decode(bytes, n, &order->limits, &image, err);
+    if (status != RN_OK)
+        return status;
+    rn_image_fit(image.info.width, image.info.height, PIXELS_PREVIEW_SIDE, &width, &height);
+    status = rn_image_scale(&image, width, height, rgb, err);
+    rn_image_done(&image);
+    return status;
+}
+
 static enum rn_status decode(const struct pixels_order *order, const uint8_t *bytes, size_t n,
                              struct pixels_result *result, uint8_t *rgb)
 {
     struct rn_image image;
-    enum rn_status status = rn_image_decode(bytes, n, &order->limits, &image, &result->err);
+    enum rn_status status =
+        rn_image_decode_for(bytes, n, &order->limits, &order->recipe, &image, &result->err);
     if (status != RN_OK)
         return status;
     result->decode_end_ns = uv_hrtime();
     status = rn_image_crop(&image, &order->recipe, rgb, &result->err);
-    if (status == RN_OK && order->preview) {
-        const size_t side = (size_t)order->recipe.crop;
-        int width, height;
-        rn_image_fit(image.info.width, image.info.height, PIXELS_PREVIEW_SIDE, &width, &height);
-        status = rn_image_scale(&image, width, height, rgb + 3 * side * side, &result->err);
-    }
     rn_image_done(&image);
+    if (status == RN_OK && order->preview)
+        status = preview(order, bytes, n, &result->err,
+                         rgb + 3 * (size_t)order->recipe.crop * (size_t)order->recipe.crop);
     result->crop_end_ns = uv_hrtime();
     return status;
 }

@@ -10,8 +10,7 @@
 void canvas_init(struct canvas *canvas, int width, int height, int orientation)
 {
     bool transposed = canvas_is_transposed(orientation);
-    bool mirror_x = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-    bool mirror_y = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+    bool mirror_x = canvas_is_mirrored_x(orientation), mirror_y = canvas_is_mirrored_y(orientation);
     ptrdiff_t upright_width = transposed ? height : width;
     ptrdiff_t upright_height = transposed ? width : height;
 

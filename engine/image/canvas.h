@@ -34,4 +34,15 @@ static inline int canvas_is_transposed(int orientation)
     return orientation >= 5;
 }
 
+/* Whether it puts the last of the stored pixels first along an upright axis. */
+static inline int canvas_is_mirrored_x(int orientation)
+{
+    return orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+}
+
+static inline int canvas_is_mirrored_y(int orientation)
+{
+    return orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+}
+
 #endif

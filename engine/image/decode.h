@@ -6,6 +6,7 @@
 #ifndef RESNETD_ENGINE_IMAGE_DECODE_H
 #define RESNETD_ENGINE_IMAGE_DECODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,11 +21,13 @@ struct decoder {
     /* The most bytes that decode() holds at once, the canvas included. */
     uint64_t (*memory)(const struct scan *scan);
 
+    bool reduces; /* can decode to 1/2, 1/4 and 1/8 of the size, rounded up */
+
     /* Opens the canvas and puts down every row. On failure the canvas may be open or not.
      * RN_IMAGE_*, RN_UNSUPPORTED_FORMAT, RN_NO_MEMORY. */
     enum rn_status (*decode)(const uint8_t *bytes, size_t n, const struct scan *scan,
-                             const struct rn_image_limits *limits, struct canvas *canvas,
-                             struct rn_error *err);
+                             const struct rn_image_limits *limits, int reduction,
+                             struct canvas *canvas, struct rn_error *err);
 };
 
 #ifdef HAVE_TURBOJPEG

@@ -276,10 +276,11 @@ static enum rn_status paint_png(const uint8_t *pixels, const struct scan *scan,
 }
 
 static enum rn_status decode_png(const uint8_t *bytes, size_t n, const struct scan *scan,
-                                 const struct rn_image_limits *limits, struct canvas *canvas,
-                                 struct rn_error *err)
+                                 const struct rn_image_limits *limits, int reduction,
+                                 struct canvas *canvas, struct rn_error *err)
 {
     (void)n;
+    (void)reduction;
     size_t packed_bytes;
     uint8_t *packed = repack_png(bytes, scan, &packed_bytes);
     if (!packed)
@@ -308,14 +309,15 @@ static uint64_t memory_png(const struct scan *scan)
     return 2 * (uint64_t)png->idat_bytes + (unpacking > painting ? unpacking : painting);
 }
 
-const struct decoder decode_stb_png = {RN_FORMAT_PNG, "stb_image", memory_png, decode_png};
+const struct decoder decode_stb_png = {RN_FORMAT_PNG, "stb_image", memory_png, false, decode_png};
 
 #ifndef HAVE_TURBOJPEG
 
 static enum rn_status decode_jpeg(const uint8_t *bytes, size_t n, const struct scan *scan,
-                                  const struct rn_image_limits *limits, struct canvas *canvas,
-                                  struct rn_error *err)
+                                  const struct rn_image_limits *limits, int reduction,
+                                  struct canvas *canvas, struct rn_error *err)
 {
+    (void)reduction;
     if (scan->jpeg.default_huffman)
         return rn_fail(err, RN_UNSUPPORTED_FORMAT,
                        "a JPEG without its Huffman tables is not supported by this build");
@@ -340,6 +342,7 @@ static uint64_t memory_jpeg(const struct scan *scan)
     return rgb + (planes > rgb ? planes : rgb);
 }
 
-const struct decoder decode_stb_jpeg = {RN_FORMAT_JPEG, "stb_image", memory_jpeg, decode_jpeg};
+const struct decoder decode_stb_jpeg = {RN_FORMAT_JPEG, "stb_image", memory_jpeg, false,
+                                        decode_jpeg};
 
 #endif

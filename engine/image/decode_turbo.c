@@ -93,25 +93,30 @@ static void cmyk_to_rgb(uint8_t *row, int width)
     }
 }
 
-static enum rn_status run(struct turbo *t, const uint8_t *bytes, size_t n,
-                          const struct rn_image_limits *limits, struct canvas *canvas)
+static enum rn_status run(struct turbo *t, const uint8_t *bytes, size_t n, const struct scan *scan,
+                          int reduction, struct canvas *canvas)
 {
     j_decompress_ptr cinfo = &t->cinfo;
     if (setjmp(t->escape))
         return t->status;
     jpeg_create_decompress(cinfo);
-    cinfo->mem->max_memory_to_use = (long)limits->max_memory;
+    cinfo->mem->max_memory_to_use = (long)t->limits->max_memory;
     cinfo->progress = &t->progress;
     jpeg_mem_src(cinfo, bytes, n);
     (void)jpeg_read_header(cinfo, TRUE);
-    if (cinfo->image_width != (JDIMENSION)canvas->width ||
-        cinfo->image_height != (JDIMENSION)canvas->height)
+    if (cinfo->image_width != (JDIMENSION)scan->width ||
+        cinfo->image_height != (JDIMENSION)scan->height)
         return rn_fail(t->err, RN_IMAGE_CORRUPT, "the JPEG has two sizes");
 
     cinfo->out_color_space = cinfo->num_components == 4 ? JCS_CMYK : JCS_RGB;
     cinfo->dct_method = JDCT_ISLOW;
     cinfo->do_fancy_upsampling = TRUE;
+    cinfo->scale_num = 1;
+    cinfo->scale_denom = (unsigned)reduction;
     (void)jpeg_start_decompress(cinfo);
+    if (cinfo->output_width != (JDIMENSION)canvas->width ||
+        cinfo->output_height != (JDIMENSION)canvas->height)
+        return rn_fail(t->err, RN_IMAGE_CORRUPT, "the JPEG has two sizes");
     JSAMPARRAY rows =
         cinfo->mem->alloc_sarray((j_common_ptr)cinfo, JPOOL_IMAGE,
                                  cinfo->output_width * (JDIMENSION)cinfo->output_components, 1);
@@ -128,17 +133,16 @@ static enum rn_status run(struct turbo *t, const uint8_t *bytes, size_t n,
 }
 
 static enum rn_status decode(const uint8_t *bytes, size_t n, const struct scan *scan,
-                             const struct rn_image_limits *limits, struct canvas *canvas,
-                             struct rn_error *err)
+                             const struct rn_image_limits *limits, int reduction,
+                             struct canvas *canvas, struct rn_error *err)
 {
-    (void)scan;
     struct turbo t = {.limits = limits, .stopwatch = stopwatch_start(limits), .err = err};
     t.cinfo.err = jpeg_std_error(&t.errors);
     t.cinfo.client_data = &t;
     t.errors.error_exit = fail;
     t.errors.emit_message = warn;
     t.progress.progress_monitor = limit_work;
-    enum rn_status status = run(&t, bytes, n, limits, canvas);
+    enum rn_status status = run(&t, bytes, n, scan, reduction, canvas);
     jpeg_destroy_decompress(&t.cinfo);
     return status;
 }
@@ -154,4 +158,4 @@ static uint64_t memory(const struct scan *scan)
            (buffered ? 2 * jpeg->plane_bytes : 0);
 }
 
-const struct decoder decode_turbo_jpeg = {RN_FORMAT_JPEG, "libjpeg-turbo", memory, decode};
+const struct decoder decode_turbo_jpeg = {RN_FORMAT_JPEG, "libjpeg-turbo", memory, true, decode};

@@ -17,6 +17,8 @@
 #include "engine/image/resample.h"
 #include "engine/image/scan.h"
 
+#define MAX_REDUCTION 8 /* of a JPEG: a block becomes one pixel */
+
 const struct rn_image_limits rn_image_limits_default = {
     .max_bytes = 10 << 20,
     .max_side = 16384,
@@ -105,8 +107,23 @@ enum rn_status rn_image_probe(const uint8_t *bytes, size_t n, const struct rn_im
     return status;
 }
 
-enum rn_status rn_image_decode(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
-                               struct rn_image *out, struct rn_error *err)
+/* The largest reduction that leaves the shorter side `enough` pixels; 0 asks for all. */
+static int choose_reduction(const struct decoder *decoder, const struct scan *scan, int64_t enough)
+{
+    const int shorter = scan->width < scan->height ? scan->width : scan->height;
+    int reduction = decoder->reduces && enough > 0 ? MAX_REDUCTION : 1;
+    while (reduction > 1 && shorter < enough * reduction)
+        reduction /= 2;
+    return reduction;
+}
+
+static int reduced(int side, int reduction)
+{
+    return (side + reduction - 1) / reduction;
+}
+
+static enum rn_status decode(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                             int64_t enough, struct rn_image *out, struct rn_error *err)
 {
     const struct decoder *decoder;
     struct scan scan;
@@ -114,14 +131,30 @@ enum rn_status rn_image_decode(const uint8_t *bytes, size_t n, const struct rn_i
     if (status)
         return status;
     struct rn_image_info info = describe(decoder, &scan, n);
+    const int reduction = choose_reduction(decoder, &scan, enough);
     struct canvas canvas;
-    canvas_init(&canvas, scan.width, scan.height, info.exif_orientation);
-    status = decoder->decode(bytes, n, &scan, limits, &canvas, err);
+    canvas_init(&canvas, reduced(scan.width, reduction), reduced(scan.height, reduction),
+                info.exif_orientation);
+    status = decoder->decode(bytes, n, &scan, limits, reduction, &canvas, err);
     if (status)
         free(canvas.rgb);
     else
-        *out = (struct rn_image){info, canvas.rgb};
+        *out = (struct rn_image){info, reduction, canvas.rgb};
     return status;
+}
+
+enum rn_status rn_image_decode(const uint8_t *bytes, size_t n, const struct rn_image_limits *limits,
+                               struct rn_image *out, struct rn_error *err)
+{
+    return decode(bytes, n, limits, 0, out, err);
+}
+
+enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
+                                   const struct rn_image_limits *limits,
+                                   const struct rn_recipe *recipe, struct rn_image *out,
+                                   struct rn_error *err)
+{
+    return decode(bytes, n, limits, limits->full_size ? 0 : INT64_C(2) * recipe->resize, out, err);
 }
 
 void rn_image_done(struct rn_image *image)
@@ -144,22 +177,31 @@ static int crop_start(int side, int crop)
     return half + (rest & half & 1);
 }
 
-/* The axes of the resized picture, of which the crop is wanted. */
-static void crop_axes(int width, int height, const struct rn_recipe *recipe,
-                      struct resample_axis *x, struct resample_axis *y)
+/* One axis of a decoded picture, to be resized. What a reduction rounded up is no part of the
+ * picture: it lies behind it, or before it where the picture was mirrored. */
+static struct resample_axis whole_axis(int side, int reduction, bool mirrored, int to)
 {
-    const int shorter = width < height ? width : height;
-    *x = (struct resample_axis){width, resized(width, shorter, recipe->resize), 0, recipe->crop};
-    *y = (struct resample_axis){height, resized(height, shorter, recipe->resize), 0, recipe->crop};
-    x->first = crop_start(x->to, recipe->crop);
-    y->first = crop_start(y->to, recipe->crop);
+    const int from = reduced(side, reduction);
+    const double length = (double)side / reduction;
+    return (struct resample_axis){from, mirrored ? from - length : 0.0, length, to, 0, to};
+}
+
+static struct resample_axis crop_axis(int side, int shorter, int reduction, bool mirrored,
+                                      const struct rn_recipe *recipe)
+{
+    struct resample_axis axis =
+        whole_axis(side, reduction, mirrored, resized(side, shorter, recipe->resize));
+    axis.first = crop_start(axis.to, recipe->crop);
+    axis.n = recipe->crop;
+    return axis;
 }
 
 struct rn_region rn_image_region(int width, int height, const struct rn_recipe *recipe)
 {
-    struct resample_axis x, y;
-    crop_axes(width, height, recipe, &x, &y);
-    const double x_scale = (double)x.from / x.to, y_scale = (double)y.from / y.to;
+    const int shorter = width < height ? width : height;
+    const struct resample_axis x = crop_axis(width, shorter, 1, false, recipe);
+    const struct resample_axis y = crop_axis(height, shorter, 1, false, recipe);
+    const double x_scale = x.length / x.to, y_scale = y.length / y.to;
     return (struct rn_region){x.first * x_scale, y.first * y_scale, x.n * x_scale, y.n * y_scale};
 }
 
@@ -167,8 +209,12 @@ enum rn_status rn_image_crop(const struct rn_image *image, const struct rn_recip
                              uint8_t *rgb, struct rn_error *err)
 {
     assert(recipe->crop >= 1 && recipe->crop <= recipe->resize);
-    struct resample_axis x, y;
-    crop_axes(image->info.width, image->info.height, recipe, &x, &y);
+    const int width = image->info.width, height = image->info.height;
+    const int shorter = width < height ? width : height, o = image->info.exif_orientation;
+    const struct resample_axis x =
+        crop_axis(width, shorter, image->reduction, canvas_is_mirrored_x(o), recipe);
+    const struct resample_axis y =
+        crop_axis(height, shorter, image->reduction, canvas_is_mirrored_y(o), recipe);
     return resample(image->rgb, &x, &y, recipe->interpolation, rgb, err);
 }
 
@@ -186,8 +232,11 @@ void rn_image_fit(int width, int height, int side, int *fit_width, int *fit_heig
 enum rn_status rn_image_scale(const struct rn_image *image, int width, int height, uint8_t *rgb,
                               struct rn_error *err)
 {
-    const struct resample_axis x = {image->info.width, width, 0, width};
-    const struct resample_axis y = {image->info.height, height, 0, height};
+    const int o = image->info.exif_orientation;
+    const struct resample_axis x =
+        whole_axis(image->info.width, image->reduction, canvas_is_mirrored_x(o), width);
+    const struct resample_axis y =
+        whole_axis(image->info.height, image->reduction, canvas_is_mirrored_y(o), height);
     return resample(image->rgb, &x, &y, RN_BILINEAR, rgb, err);
 }
 

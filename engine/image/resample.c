@@ -71,10 +71,10 @@ static int32_t to_fixed(double weight)
 static struct taps weigh(const struct resample_axis *axis, const struct filter *filter, int i,
                          double *scratch, int32_t *fixed)
 {
-    double scale = (double)axis->from / axis->to;
+    double scale = axis->length / axis->to;
     double stretch = scale < 1.0 ? 1.0 : scale;
     double radius = filter->radius * stretch;
-    double centre = (i + 0.5) * scale;
+    double centre = axis->begin + (i + 0.5) * scale;
     double step = 1.0 / stretch;
 
     int first = (int)(centre - radius + 0.5);
@@ -96,7 +96,7 @@ static struct taps weigh(const struct resample_axis *axis, const struct filter *
 static enum rn_status weights_init(struct weights *w, const struct resample_axis *axis,
                                    const struct filter *filter)
 {
-    double scale = (double)axis->from / axis->to;
+    double scale = axis->length / axis->to;
     *w = (struct weights){
         .stride = (int)ceil(filter->radius * (scale < 1.0 ? 1.0 : scale)) * 2 + 1,
     };

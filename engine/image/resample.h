@@ -11,10 +11,12 @@
 
 #include "engine/engine.h"
 
-/* One axis: `from` pixels become `to`, of which those from `first` on, `n` of them, are wanted. */
+/* One axis: of `from` pixels the stretch of `length` from `begin` on becomes `to` pixels, of which
+ * those from `first` on, `n` of them, are wanted. Pillow's box. */
 struct resample_axis {
-    int from, to;
-    int first, n;
+    int from;
+    double begin, length;
+    int to, first, n;
 };
 
 /* rgb: [y.from][x.from][3]; out: [y.n][x.n][3]. Each pixel of out is what it would be if the whole

@@ -178,7 +178,8 @@ static void add_image(struct classify *c, struct entry *e, const uint8_t *bytes,
         problem_set(&e->problem, PROBLEM_EMPTY_BODY, "the file is empty");
         return;
     }
-    enum rn_status status = rn_image_decode(bytes, n, &c->limits, &image, &err);
+    enum rn_status status =
+        rn_image_decode_for(bytes, n, &c->limits, &c->info->recipe, &image, &err);
     if (status == RN_OK) {
         status = rn_image_crop(&image, &c->info->recipe, c->rgb, &err);
         rn_image_done(&image);
@@ -273,7 +274,8 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
                                          .max_pixels = config->max_pixels,
                                          .max_scans = config->max_scans,
                                          .max_memory = config->max_decode_bytes,
-                                         .max_cpu_ms = config->max_decode_ms};
+                                         .max_cpu_ms = config->max_decode_ms,
+                                         .full_size = strcmp(config->jpeg_scaling, "off") == 0};
     if (c->top_k > c->info->classes)
         c->top_k = c->info->classes;
     enum rn_status status = rn_threads_new(n_threads, &threads, &err);

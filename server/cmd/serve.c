@@ -135,7 +135,8 @@ static struct pipeline_options pipeline_settings(const struct serve *s)
                    .max_pixels = c->max_pixels,
                    .max_scans = c->max_scans,
                    .max_memory = c->max_decode_bytes,
-                   .max_cpu_ms = c->max_decode_ms},
+                   .max_cpu_ms = c->max_decode_ms,
+                   .full_size = strcmp(c->jpeg_scaling, "off") == 0},
     };
 }
 

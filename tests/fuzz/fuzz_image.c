@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     struct rn_image_info info;
     struct rn_image image;
     enum rn_status probed = rn_image_probe(bytes, n, &limits, &info, NULL);
-    if (rn_image_decode(bytes, n, &limits, &image, NULL) != RN_OK)
+    if (rn_image_decode_for(bytes, n, &limits, &recipe, &image, NULL) != RN_OK)
         return 0;
     if (probed != RN_OK || info.width != image.info.width || info.height != image.info.height)
         abort();

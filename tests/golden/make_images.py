@@ -7,6 +7,8 @@ make of them. Run from the repository's root with Debian's packages:
 
 decode.txt   file, width, height, orientation, CRC-32 of the upright RGB pixels
 crop.txt     file, resize, crop, filter, CRC-32 of the RGB pixels after Resize and CenterCrop
+scaled.txt   file, resize, crop, filter, reduction, CRC-32 of the RGB pixels after a draft of at least
+             twice the resize, then Resize and CenterCrop
 tensor.txt   file, resize, crop, filter, CRC-32 of the float32 tensor after ToTensor and Normalize
 *.rgb        the upright pixels of each JPEG, for decoders that may differ a little from Pillow's
 
@@ -207,12 +209,34 @@ def crops(image):
             yield resize, crop, name, pipeline(image)
 
 
+def scaled(data):
+    """What comes of a JPEG that may be decoded at 1/2, 1/4 or 1/8, as libjpeg's users do it: draft(),
+    then resize() of the part that is picture (1/8 of 53 pixels are 6.6 of 7)."""
+    full = Image.open(io.BytesIO(data))
+    orientation = full.getexif().get(0x0112, 1)
+    width, height = upright(data).size
+    for resize in (2, 3, 4, 6, 8, 9):
+        for name, mode in FILTERS.items():
+            image = Image.open(io.BytesIO(data))
+            image.draft(None, (2 * resize, 2 * resize))
+            reduction = -(-full.width // image.width)
+            image = ImageOps.exif_transpose(image).convert("RGB")
+            shorter = min(width, height)
+            to = [resize if side == shorter else int(resize * side / shorter)
+                  for side in (width, height)]
+            x = image.width - width / reduction if orientation in (2, 3, 6, 7) else 0
+            y = image.height - height / reduction if orientation in (3, 4, 7, 8) else 0
+            box = (x, y, x + width / reduction, y + height / reduction)
+            image = image.resize(to, getattr(Image.Resampling, mode.name), box=box)
+            yield resize, resize, name, reduction, transforms.CenterCrop(resize)(image)
+
+
 def main():
     os.makedirs(FOLDER, exist_ok=True)
     for name in os.listdir(FOLDER):
         os.remove(os.path.join(FOLDER, name))
     to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    decode, crop_lines, tensor_lines = [], [], []
+    decode, crop_lines, scaled_lines, tensor_lines = [], [], [], []
     for name, data in [*jpegs(), *pngs()]:
         with open(os.path.join(FOLDER, name), "wb") as file:
             file.write(data)
@@ -223,6 +247,9 @@ def main():
         if name.endswith(".jpg"):
             with open(os.path.join(FOLDER, name[:-4] + ".rgb"), "wb") as file:
                 file.write(raw)
+            for resize, crop, mode, reduction, cut in scaled(data):
+                scaled_lines.append(f"{name} {resize} {crop} {mode} {reduction} "
+                                    f"{zlib.crc32(cut.tobytes()):08x}")
         if not name.startswith("crop-"):
             continue
         for resize, crop, mode, cut in crops(image):
@@ -230,7 +257,8 @@ def main():
             if resize == 40:
                 tensor = to_tensor(cut).numpy().astype("<f4").tobytes()
                 tensor_lines.append(f"{name} {resize} {crop} {mode} {zlib.crc32(tensor):08x}")
-    for name, lines in (("decode", decode), ("crop", crop_lines), ("tensor", tensor_lines)):
+    for name, lines in (("decode", decode), ("crop", crop_lines),
+                        ("scaled", scaled_lines), ("tensor", tensor_lines)):
         with open(os.path.join(FOLDER, name + ".txt"), "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
 

@@ -77,7 +77,7 @@ Test(problem, json_has_the_members_of_rfc_9457_and_its_own)
 
 Test(problem, a_refused_image_says_what_it_was_and_what_the_limit_is)
 {
-    const struct rn_image_limits limits = {1000, 100, 5000, 2, 1 << 20, 30};
+    const struct rn_image_limits limits = {1000, 100, 5000, 2, 1 << 20, 30, false};
     struct rn_error err = {.text = "too long", .width = 400, .height = 3, .limit = 100};
     struct problem problem;
     problem_from_image(&problem, RN_IMAGE_SIDE_TOO_LONG, &err, NULL, 0, &limits);

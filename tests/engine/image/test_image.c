@@ -128,6 +128,50 @@ Test(image, crops_every_size_as_torchvision_does)
     cr_expect_gt(n, 50);
 }
 
+#ifdef HAVE_TURBOJPEG
+Test(image, reduces_a_jpeg_to_the_pixels_of_a_draft)
+{
+    struct list list = list_open("scaled.txt");
+    int n = 0, n_reduced = 0;
+    for (const char *line; (line = list_next(&list)); n++) {
+        char name[64], filter[16];
+        struct rn_recipe recipe = {0};
+        struct rn_image image;
+        uint8_t rgb[3 * 9 * 9];
+        int reduction;
+        unsigned crc;
+        cr_assert_eq(sscanf(line, "%63s %d %d %15s %d %x", name, &recipe.resize, &recipe.crop,
+                            filter, &reduction, &crc),
+                     6);
+        recipe.interpolation = interpolation_of(filter);
+        struct blob file = blob_golden(name);
+        cr_assert_eq(rn_image_decode_for(file.bytes, file.n, &rn_image_limits_default, &recipe,
+                                         &image, NULL),
+                     RN_OK);
+        cr_expect_eq(image.reduction, reduction, "%s", line);
+        cr_assert_eq(rn_image_crop(&image, &recipe, rgb, NULL), RN_OK);
+        cr_expect_eq(blob_crc(rgb, 3 * (size_t)recipe.crop * (size_t)recipe.crop), crc, "%s", line);
+        n_reduced += reduction > 1;
+        rn_image_done(&image);
+        blob_done(&file);
+    }
+    cr_expect_gt(n_reduced, n / 2);
+}
+#endif
+
+Test(image, takes_all_pixels_where_the_limits_say_so)
+{
+    const struct rn_recipe recipe = {.resize = 2, .crop = 2};
+    struct rn_image_limits limits = rn_image_limits_default;
+    struct blob file = blob_golden("baseline-444.jpg");
+    struct rn_image image;
+    limits.full_size = true;
+    cr_assert_eq(rn_image_decode_for(file.bytes, file.n, &limits, &recipe, &image, NULL), RN_OK);
+    cr_expect_eq(image.reduction, 1);
+    rn_image_done(&image);
+    blob_done(&file);
+}
+
 Test(image, normalizes_to_the_bits_of_torchvision)
 {
     struct list list = list_open("tensor.txt");
@@ -441,7 +485,7 @@ Test(image, starts_the_crop_at_half_the_rest_rounded_to_even)
         int width = cases[i].width;
         for (int k = 0; k < 3 * width * 4; k++)
             pixels[k] = (uint8_t)(k / 3 % width);
-        struct rn_image image = {{RN_FORMAT_PNG, width, 4, 1, 0}, pixels};
+        struct rn_image image = {{RN_FORMAT_PNG, width, 4, 1, 0}, 1, pixels};
         struct rn_recipe recipe = {.resize = 4, .crop = cases[i].crop};
         uint8_t rgb[3 * 4 * 4];
         cr_assert_eq(rn_image_crop(&image, &recipe, rgb, NULL), RN_OK);

@@ -27,7 +27,7 @@ static uint8_t *pixels_of(int width, int height)
 
 static struct resample_axis whole(int from, int to)
 {
-    return (struct resample_axis){from, to, 0, to};
+    return (struct resample_axis){from, 0, from, to, 0, to};
 }
 
 static uint8_t *resize(const uint8_t *rgb, struct resample_axis x, struct resample_axis y,
@@ -73,8 +73,8 @@ Test(resample, a_window_is_a_cut_of_the_whole)
         uint8_t *full = resize(rgb, whole(SIDE, to), whole(SIDE, to), RN_BICUBIC);
         for (int first = 0; first < to; first += 5) {
             int n = to - first < 6 ? to - first : 6;
-            struct resample_axis x = {SIDE, to, first, n};
-            struct resample_axis y = {SIDE, to, to - first - n, n};
+            struct resample_axis x = {SIDE, 0, SIDE, to, first, n};
+            struct resample_axis y = {SIDE, 0, SIDE, to, to - first - n, n};
             uint8_t *part = resize(rgb, x, y, RN_BICUBIC);
             for (int row = 0; row < n; row++)
                 cr_assert_arr_eq(part + 3 * row * n, full + 3 * ((y.first + row) * to + first),
