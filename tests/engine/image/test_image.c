@@ -502,6 +502,7 @@ Test(image, the_region_is_where_the_crop_comes_from)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int width = sizes[i][0], height = sizes[i][1];
         struct rn_image image = {.info = {.width = width, .height = height},
+                                 .reduction = 1,
                                  .rgb = calloc((size_t)(width * height), 3)};
         struct rn_error err;
         cr_assert_not_null(image.rgb);
