@@ -87,7 +87,7 @@ RN_MUST_USE enum rn_status rn_image_decode(const uint8_t *bytes, size_t n,
                                            const struct rn_image_limits *limits,
                                            struct rn_image *out, struct rn_error *err);
 /* The same for a recipe. What is much larger than it wants may come reduced: a JPEG by its DCT, as
- * long as the shorter side keeps twice recipe->resize. */
+ * long as the shorter side keeps four times recipe->resize. */
 RN_MUST_USE enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
                                                const struct rn_image_limits *limits,
                                                const struct rn_recipe *recipe, struct rn_image *out,

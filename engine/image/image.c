@@ -18,6 +18,7 @@
 #include "engine/image/scan.h"
 
 #define MAX_REDUCTION 8 /* of a JPEG: a block becomes one pixel */
+#define ENOUGH 4        /* pixels for each that the recipe makes, along a side */
 
 const struct rn_image_limits rn_image_limits_default = {
     .max_bytes = 10 << 20,
@@ -154,7 +155,8 @@ enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
                                    const struct rn_recipe *recipe, struct rn_image *out,
                                    struct rn_error *err)
 {
-    return decode(bytes, n, limits, limits->full_size ? 0 : INT64_C(2) * recipe->resize, out, err);
+    return decode(bytes, n, limits, limits->full_size ? 0 : (int64_t)ENOUGH * recipe->resize, out,
+                  err);
 }
 
 void rn_image_done(struct rn_image *image)

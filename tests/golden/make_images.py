@@ -8,7 +8,7 @@ make of them. Run from the repository's root with Debian's packages:
 decode.txt   file, width, height, orientation, CRC-32 of the upright RGB pixels
 crop.txt     file, resize, crop, filter, CRC-32 of the RGB pixels after Resize and CenterCrop
 scaled.txt   file, resize, crop, filter, reduction, CRC-32 of the RGB pixels after a draft of at least
-             twice the resize, then Resize and CenterCrop
+             four times the resize, then Resize and CenterCrop
 tensor.txt   file, resize, crop, filter, CRC-32 of the float32 tensor after ToTensor and Normalize
 *.rgb        the upright pixels of each JPEG, for decoders that may differ a little from Pillow's
 
@@ -215,10 +215,10 @@ def scaled(data):
     full = Image.open(io.BytesIO(data))
     orientation = full.getexif().get(0x0112, 1)
     width, height = upright(data).size
-    for resize in (2, 3, 4, 6, 8, 9):
+    for resize in (1, 2, 3, 4, 6):
         for name, mode in FILTERS.items():
             image = Image.open(io.BytesIO(data))
-            image.draft(None, (2 * resize, 2 * resize))
+            image.draft(None, (4 * resize, 4 * resize))
             reduction = -(-full.width // image.width)
             image = ImageOps.exif_transpose(image).convert("RGB")
             shorter = min(width, height)
