@@ -107,7 +107,7 @@ test: test-deps
 	$(Q)$(MAKE) --no-print-directory run-tests
 run-tests: $(B)/run_tests $(B)/resnetd $(B)/resnetd-pull
 	$(Q)rm -f $(B)/exchanges.jsonl
-	$(Q)RESNETD_BINARY=$(B)/resnetd RESNETD_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
+	$(Q)RESNETD_BINARY=$(B)/resnetd E2E_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
 
 ## make test-web   the page in a real browser; installs chromium, and two npm packages into build/web
 test-web: $(B)/resnetd

@@ -271,10 +271,10 @@ CURL *ask_prepare(const struct server *server, const struct ask *ask, struct rep
     return curl;
 }
 
-/* A line of $RESNETD_EXCHANGES, for tests/openapi.py; one write, since many processes append. */
+/* A line of $E2E_EXCHANGES, for tests/openapi.py; one write, since many processes append. */
 static void record(CURL *curl, const struct reply *reply)
 {
-    const char *file = getenv("RESNETD_EXCHANGES");
+    const char *file = getenv("E2E_EXCHANGES");
     char *method = NULL, *url = NULL;
     if (!file || reply->status == 0)
         return;
