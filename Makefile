@@ -74,8 +74,9 @@ ALL_CFLAGS := -std=c17 $(CFLAGS) -fno-omit-frame-pointer -I. $(DEFS) $(WARN) $(H
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(SANF)
 LDLIBS  := $(shell pkg-config --libs $(PKGS) $(JPEG_LIB) 2>/dev/null) -lm -lpthread
 
-KERNEL_FLAGS := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi
-# A fuzzer learns nothing from branches in kernels, which clang takes minutes to instrument.
+# A sanitizer takes minutes over unrolled loops that have been optimized; a fuzzer learns nothing
+# from branches in kernels.
+KERNEL_FLAGS := $(if $(SAN),-O1,-O3) -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi
 ifeq ($(SAN),fuzzer)
 KERNEL_FLAGS += -fno-sanitize=all -fno-sanitize-coverage=inline-8bit-counters,indirect-calls,trace-cmp,pc-table
 endif
