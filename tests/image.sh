@@ -231,7 +231,8 @@ served=$(predictions <"$work/answer")
 [[ $served == '[{"index":'* ]] || fail "the answer is $(cat "$work/answer")"
 within /usr/bin/resnetd classify --json --top-k 3 - <"$photo" | predictions >"$work/offline"
 is "the answer" "$served" "$(cat "$work/offline")"
-beside curl -sS "$url/metrics" | grep -q '^resnetd_images_total{outcome="ok",reason=""} 1$' ||
+beside curl -sS -o "$work/metrics" "$url/metrics" # grep -q would leave a pipe before curl does
+grep -q '^resnetd_images_total{outcome="ok",reason=""} 1$' "$work/metrics" ||
     fail "its metrics do not count the image"
 echo "image: classifies: $(sed 's/.*"label":"\([^"]*\)".*/\1/' <<<"${served%%\}*}")"
 
