@@ -212,6 +212,11 @@ RN_MUST_USE enum rn_status rn_threads_new(int n, struct rn_threads **out, struct
 void rn_threads_free(struct rn_threads *threads);
 int rn_threads_count(const struct rn_threads *threads);
 
+/* From now on, once: between the steps of a run each of the team's threads asks `waits` whether
+ * somebody waits for a core, and lets others run if so. Any thread calls it, in microseconds. */
+typedef bool (*rn_threads_waits_fn)(void *context);
+void rn_threads_give_way(struct rn_threads *threads, rn_threads_waits_fn waits, void *context);
+
 /* Cores that this process may use: affinity mask and cgroup CPU quota (v1, v2), at least 1. */
 int rn_threads_available(void);
 

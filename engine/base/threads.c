@@ -32,9 +32,11 @@ struct rn_threads {
     int first; /* item 0 of the ticket is this one of the run */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_int n_started; /* workers */
-    atomic_int n_met;     /* in threads_meet */
-    int n;                /* threads in all, the caller of a run included */
+    atomic_int n_started;               /* workers */
+    atomic_int n_met;                   /* in threads_meet */
+    _Atomic(rn_threads_waits_fn) waits; /* NULL: nobody */
+    void *waits_context;
+    int n; /* threads in all, the caller of a run included */
     pthread_t workers[];
 };
 
@@ -62,6 +64,15 @@ static void work(struct rn_threads *t)
     }
 }
 
+/* A scheduler takes a core from a thread that computes only every few milliseconds, however short
+ * the work is that waits for it. */
+static void give_way(struct rn_threads *t)
+{
+    const rn_threads_waits_fn waits = atomic_load_explicit(&t->waits, memory_order_acquire);
+    if (waits && waits(t->waits_context))
+        (void)sched_yield();
+}
+
 static bool idle(struct rn_threads *t)
 {
     return !has_items(atomic_load(&t->ticket)) && !atomic_load(&t->stop);
@@ -74,6 +85,7 @@ static void *worker_main(void *arg)
     (void)cpu_denormals_flush();
     while (!atomic_load(&t->stop)) {
         work(t);
+        give_way(t);
         for (int i = 0; i < SPINS && idle(t); i++)
             cpu_relax();
         if (!idle(t))
@@ -122,6 +134,7 @@ void threads_run(struct rn_threads *t, int n_items, threads_fn fn, void *context
     if (t->n == 1 || n_items <= 1) {
         for (int i = 0; i < n_items; i++)
             fn(context, i);
+        give_way(t);
         return;
     }
     t->fn = fn;
@@ -130,6 +143,7 @@ void threads_run(struct rn_threads *t, int n_items, threads_fn fn, void *context
         int left = n_items - first;
         run_round(t, first, left < ROUND_ITEMS ? left : ROUND_ITEMS);
     }
+    give_way(t);
 }
 
 static void meet(void *context, int item)
@@ -189,6 +203,12 @@ enum rn_status rn_threads_new(int n, struct rn_threads **out, struct rn_error *e
     }
     *out = t;
     return RN_OK;
+}
+
+void rn_threads_give_way(struct rn_threads *t, rn_threads_waits_fn waits, void *context)
+{
+    t->waits_context = context;
+    atomic_store_explicit(&t->waits, waits, memory_order_release);
 }
 
 int rn_threads_count(const struct rn_threads *t)

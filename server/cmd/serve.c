@@ -36,6 +36,7 @@
 #include "server/registry.h"
 #include "server/routes.h"
 #include "server/sandbox.h"
+#include "server/waiting.h"
 
 #define DRAIN_POLL_MS 20
 
@@ -60,6 +61,7 @@ struct serve {
     struct credentials next_credentials;
     bool reload_again; /* a SIGHUP came while models were being loaded */
     struct watchdog watchdog;
+    struct waiting waiting;
     uv_timer_t drain_timer;
     uint64_t drain_started_ms;
     bool refusing; /* http_drain was called */
@@ -286,6 +288,8 @@ static void start_loop(struct serve *s)
                               numbers[i]);
     }
     orphans_start(&s->orphans, &s->loop);
+    waiting_start(&s->waiting, &s->loop);
+    rn_threads_give_way(s->threads, waiting_loop, &s->waiting);
     watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms);
     (void)uv_timer_init(&s->loop, &s->drain_timer);
     s->drain_timer.data = s;

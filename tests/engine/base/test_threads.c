@@ -1,4 +1,5 @@
-/* The fork-join team: every item runs once, whatever the number of threads and items.
+/* The fork-join team: every item runs once, whatever the number of threads and items, and between
+ * runs it is asked whether somebody waits.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
@@ -40,6 +41,27 @@ Test(threads, run_every_item_once)
         for (int round = 0; round < 2000; round++)
             check(threads, 7);
         check(threads, 1200000); /* more than one ticket can count */
+        rn_threads_free(threads);
+    }
+}
+
+static bool somebody_waits(void *context)
+{
+    atomic_fetch_add((atomic_int *)context, 1);
+    return true;
+}
+
+Test(threads, ask_after_every_run_whether_somebody_waits)
+{
+    for (int n = 1; n <= 2; n++) {
+        struct rn_threads *threads;
+        struct rn_error err;
+        atomic_int n_asked = 0;
+        cr_assert_eq(rn_threads_new(n, &threads, &err), RN_OK, "%s", err.text);
+        rn_threads_give_way(threads, somebody_waits, &n_asked);
+        for (int i = 0; i < 10; i++)
+            check(threads, 3);
+        cr_assert_geq(n_asked, 10, "%d threads, %d times", n, n_asked);
         rn_threads_free(threads);
     }
 }
