@@ -87,7 +87,7 @@ void api_classify_header(const struct api *api, struct http_exchange *exchange)
     c->exchange = exchange;
     c->body.params = api_params_default;
     c->body.max_images = api->max_images;
-    if (!accept_header(c) && routes_body_is_long(exchange))
+    if (!accept_header(c) && routes_spares_body(exchange))
         http_reply_problem(exchange, &c->refusal);
 }
 

@@ -147,7 +147,7 @@ void api_features_header(const struct api *api, struct http_exchange *exchange)
     f->api = api;
     f->exchange = exchange;
     f->top = DEFAULT_TOP;
-    if (!accept_header(f) && routes_body_is_long(exchange))
+    if (!accept_header(f) && routes_spares_body(exchange))
         http_reply_problem(exchange, &f->refusal);
 }
 

@@ -66,7 +66,7 @@ void api_v2_infer_header(const struct api *api, struct http_exchange *exchange)
     self->api = api;
     self->exchange = exchange;
     self->body.max_images = api->max_images;
-    if (!accept_header(self) && routes_body_is_long(exchange))
+    if (!accept_header(self) && routes_spares_body(exchange))
         http_reply_problem(exchange, &self->refusal);
 }
 

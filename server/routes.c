@@ -129,10 +129,11 @@ static bool takes(const struct route *route, const char *method)
     return strcmp(route->methods[0], method) == 0 || strcmp(route->methods[1], method) == 0;
 }
 
-bool routes_body_is_long(const struct http_exchange *exchange)
+bool routes_spares_body(const struct http_exchange *exchange)
 {
     return exchange->declared_bytes > LONG_BODY_BYTES ||
-           http_header(exchange, "Transfer-Encoding") != NULL;
+           http_header(exchange, "Transfer-Encoding") != NULL ||
+           http_header(exchange, "Expect") != NULL;
 }
 
 /* ---- who asks ---------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ static void on_header(void *context, struct http_exchange *exchange)
     if (!route || route->access != OPERATORS)
         allow_origin(api, exchange);
     if (type != PROBLEM_NONE) {
-        if (routes_body_is_long(exchange))
+        if (routes_spares_body(exchange))
             refuse(exchange, route, type);
     } else if (route->header) {
         route->header(api, exchange);

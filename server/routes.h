@@ -48,7 +48,8 @@ struct api {
 /* The handlers for http_open; context is the struct api. */
 extern const struct http_handlers routes_handlers;
 
-/* At the header: so much is to come that a refusal should not wait for it. */
-bool routes_body_is_long(const struct http_exchange *exchange);
+/* At the header: a refusal should not wait for the body, which is long or only sent when asked for.
+ */
+bool routes_spares_body(const struct http_exchange *exchange);
 
 #endif

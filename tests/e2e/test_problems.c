@@ -257,6 +257,19 @@ Test(e2e_problems, a_large_upload_is_refused_at_its_header)
     server_stop(&server);
 }
 
+Test(e2e_problems, a_short_upload_that_waits_to_be_asked_for_is_refused_at_its_header)
+{
+    struct server server;
+    char answer[4096];
+    server_start(&server, "");
+    const int fd = connect_to(&server);
+    say(fd, "POST /classify?nonsense=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            "Expect: 100-continue\r\n\r\n");
+    read_answer(fd, answer, sizeof answer);
+    cr_assert_eq(strncmp(answer, "HTTP/1.1 400 ", 13), 0, "%s", answer);
+    server_stop(&server);
+}
+
 Test(e2e_problems, a_body_that_does_not_come_is_given_up)
 {
     struct server server;
