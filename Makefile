@@ -159,7 +159,7 @@ $(FUZZERS:%=%.run): %.run: %
 
 ## make promises   the promises of SECURITY.md measured: row, promise, number, kept or broken; PROMISES="11 14";
 ##                 SUITES=dir and CORPUS=dir hold suites and images of others, see tests/promises_*.py
-promises: $(B)/resnetd $(B)/fail.so $(B)/decode_ppm
+promises: $(B)/resnetd $(B)/fail.so $(B)/decode_ppm $(B)/open_loop
 	$(Q)$(MAKE) --no-print-directory JPEG=stb build/jpeg-stb/decode_ppm
 	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so $(PROMISES)
 ## make coverage   lines of our own code that the tests and failing calls reach; the worst files

@@ -3,11 +3,12 @@
  * stalled server (or client) hides nothing (no coordinated omission).
  *
  *   open_loop --url http://HOST:PORT/classify --rate R --seconds S [--deadline-ms D] [--seed N]
- *             FILE...
+ *             [--expect 1] FILE...
  *
  * Every request posts the next file, over an idle connection or a new one, with a number behind the
  * image, so that no two are the same (a server may compute equal ones once). With --deadline-ms the
- * URL gets timeout_ms=D, and an answer 200 within D is good. Prints one JSON object:
+ * URL gets timeout_ms=D, and an answer 200 within D is good. With --expect 1 only the header is
+ * sent (Expect: 100-continue), and the image when the server asks for it. Prints one JSON object:
  * {"offered":…,"sent":…,"good_per_second":…,"late":…,"statuses":{"200":…},"errors":…,
  *  "ok_ms":{"p50","p90","p99","max"},"refused_ms":{…},"behind_ms":{…}}; offered and good are per
  * second of the arrivals' time, behind is how late the client itself was in sending.
@@ -31,7 +32,7 @@
 
 struct file {
     char *message; /* header and body */
-    size_t n;
+    size_t n, n_header;
 };
 
 struct times {
@@ -46,6 +47,7 @@ struct conn {
     struct conn *next; /* idle ones */
     double due_ms;     /* of the request under way */
     bool busy, closing, writes;
+    bool asks; /* the body is still here, the server has not said 100 */
     char header[MAX_HEADER + 1];
     size_t n_header;
     int status;     /* 0: the header is not whole */
@@ -63,6 +65,7 @@ static struct {
     size_t n_files, n_sent, n_open;
     struct conn *idle;
     double rate, seconds, deadline_ms, next_ms, end_ms, start_ms, last_ms;
+    bool expect;
     uint64_t random;
     size_t statuses[MAX_STATUS], n_errors, n_good, n_late;
     struct times ok, refused, behind;
@@ -130,7 +133,7 @@ static void answered(struct conn *conn)
         add(&load.refused, ms);
     }
     load.last_ms = now_ms();
-    if (conn->ends || conn->writes) {
+    if (conn->ends || conn->writes || conn->asks) {
         drop(conn);
     } else {
         conn->next = load.idle;
@@ -163,6 +166,57 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(load.buffer, sizeof load.buffer);
 }
 
+static void on_written(uv_write_t *request, int status)
+{
+    struct conn *conn = request->data;
+    (void)status; /* an error shows when reading, after an early answer that may be there */
+    conn->writes = false;
+}
+
+/* Of the file's message from `first` to `end`, and the mark where that is all of it. */
+static void send_part(struct conn *conn, size_t first, size_t end)
+{
+    const uv_buf_t bufs[] = {uv_buf_init(conn->file->message + first, (unsigned)(end - first)),
+                             uv_buf_init(conn->mark, MARK_BYTES)};
+    conn->writes = true;
+    conn->writing.data = conn;
+    if (uv_write(&conn->writing, (uv_stream_t *)&conn->tcp, bufs, end == conn->file->n ? 2 : 1,
+                 on_written) != 0)
+        drop(conn);
+}
+
+static void send_request(struct conn *conn)
+{
+    (void)snprintf(conn->mark, sizeof conn->mark, "%0*zx", MARK_BYTES, load.n_sent);
+    conn->asks = load.expect;
+    send_part(conn, 0, load.expect ? conn->file->n_header : conn->file->n);
+}
+
+/* Takes the header's bytes from *bytes; false while it is not whole or the connection is gone. */
+static bool take_header(struct conn *conn, const char **bytes, size_t *n)
+{
+    const size_t before = conn->n_header, room = MAX_HEADER - before;
+    const size_t take = *n < room ? *n : room;
+    memcpy(conn->header + before, *bytes, take);
+    conn->n_header += take;
+    conn->header[conn->n_header] = '\0';
+    char *end = strstr(conn->header, "\r\n\r\n");
+    if (!end) {
+        if (conn->n_header == MAX_HEADER)
+            drop(conn);
+        return false;
+    }
+    end[2] = '\0';
+    if (!parse_header(conn)) {
+        drop(conn);
+        return false;
+    }
+    const size_t used = (size_t)(end + 4 - conn->header) - before;
+    *bytes += used;
+    *n -= used;
+    return true;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
@@ -172,46 +226,20 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     const char *bytes = buf->base;
     size_t n_left = (size_t)n;
-    if (conn->status == 0) {
-        const size_t before = conn->n_header, room = MAX_HEADER - before;
-        const size_t take = n_left < room ? n_left : room;
-        memcpy(conn->header + before, bytes, take);
-        conn->n_header += take;
-        conn->header[conn->n_header] = '\0';
-        char *end = strstr(conn->header, "\r\n\r\n");
-        if (!end) {
-            if (conn->n_header == MAX_HEADER)
-                drop(conn);
+    while (conn->status == 0) {
+        if (!take_header(conn, &bytes, &n_left))
             return;
-        }
-        end[2] = '\0';
-        if (!parse_header(conn)) {
-            drop(conn);
-            return;
-        }
-        n_left -= (size_t)(end + 4 - conn->header) - before;
+        if (conn->status != 100)
+            break;
+        conn->status = 0;
+        conn->n_header = 0;
+        if (conn->asks)
+            send_part(conn, conn->file->n_header, conn->file->n);
+        conn->asks = false;
     }
     conn->left -= (long long)n_left;
     if (conn->left <= 0)
         answered(conn);
-}
-
-static void on_written(uv_write_t *request, int status)
-{
-    struct conn *conn = request->data;
-    (void)status; /* an error shows when reading, after an early answer that may be there */
-    conn->writes = false;
-}
-
-static void send_request(struct conn *conn)
-{
-    (void)snprintf(conn->mark, sizeof conn->mark, "%0*zx", MARK_BYTES, load.n_sent);
-    const uv_buf_t bufs[] = {uv_buf_init(conn->file->message, (unsigned)conn->file->n),
-                             uv_buf_init(conn->mark, MARK_BYTES)};
-    conn->writes = true;
-    conn->writing.data = conn;
-    if (uv_write(&conn->writing, (uv_stream_t *)&conn->tcp, bufs, 2, on_written) != 0)
-        drop(conn);
 }
 
 static void on_connected(uv_connect_t *request, int status)
@@ -352,10 +380,11 @@ static void read_file(const char *path, const char *target, const char *host, st
     const int n_header =
         snprintf(header, sizeof header,
                  "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/octet-stream\r\n"
-                 "Content-Length: %ld\r\n\r\n",
-                 target, host, n + MARK_BYTES);
+                 "Content-Length: %ld\r\n%s\r\n",
+                 target, host, n + MARK_BYTES, load.expect ? "Expect: 100-continue\r\n" : "");
     if (n <= 0 || n_header >= (int)sizeof header)
         fail(path, "empty, or the URL is too long");
+    file->n_header = (size_t)n_header;
     file->n = (size_t)n_header + (size_t)n;
     file->message = malloc(file->n);
     if (!file->message)
@@ -383,6 +412,8 @@ int main(int argc, char **argv)
             load.seconds = strtod(value, NULL);
         else if (strcmp(name, "deadline-ms") == 0)
             load.deadline_ms = strtod(value, NULL);
+        else if (strcmp(name, "expect") == 0)
+            load.expect = strcmp(value, "0") != 0;
         else if (strcmp(name, "seed") == 0)
             load.random = strtoull(value, NULL, 10);
         else
@@ -393,7 +424,7 @@ int main(int argc, char **argv)
     if (sscanf(url, "http://%127[0-9.]:%d%255s", host, &port, path) < 2 || first >= argc ||
         load.rate <= 0 || load.seconds <= 0)
         fail("usage", "open_loop --url http://IP:PORT/PATH --rate R --seconds S [--deadline-ms D] "
-                      "[--seed N] FILE...");
+                      "[--seed N] [--expect 1] FILE...");
     (void)snprintf(target, sizeof target, load.deadline_ms > 0 ? "%s?timeout_ms=%.0f" : "%s", path,
                    load.deadline_ms);
     load.n_files = (size_t)(argc - first);
