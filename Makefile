@@ -236,7 +236,7 @@ systemd: $(B)/resnetd $(B)/fail.so
 ## make balance    one, two, four unequal nodes behind HAProxy and nginx: shares, restarts, a death (root)
 balance: $(B)/resnetd $(B)/open_loop
 	$(Q)tests/balance.py $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
-## make manifests  the files of docs/deploy against haproxy, nginx, published schemas; KSERVE_CRDS=FOLDER
+## make manifests  the files of docs/deploy against haproxy, nginx, published schemas; KSERVE_CRDS, ENVOY_API
 manifests: $(B)/resnetd
 	$(Q)tests/manifests.sh $(B)/resnetd
 ## make man        build/resnetd.1; of a cross-build: MAN_OF=PROGRAM that runs here

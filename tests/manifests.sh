@@ -2,7 +2,8 @@
 # Are the files of docs/deploy what the programs that read them take? haproxy -c, nginx -t; the
 # Kubernetes and KEDA manifests against their published types (npm: kubernetes-models and its keda
 # companion, which are made from the OpenAPI files and the CRD), unknown fields included; KServe's
-# against its CRDs where KSERVE_CRDS names a folder with them; settings against the program itself.
+# against its CRDs where KSERVE_CRDS names a folder with them, Envoy's against its interface where
+# ENVOY_API names one (see envoy.py); settings against the program itself.
 #   tests/manifests.sh BINARY
 # SPDX-License-Identifier: MIT
 set -uo pipefail
@@ -29,6 +30,13 @@ if command -v nginx >/dev/null; then
     rm -rf "$folder"
 else
     echo "manifests: SKIPPED, nginx is not installed"
+fi
+
+if [[ -n ${ENVOY_API:-} ]]; then
+    tests/envoy.py "$ENVOY_API" docs/deploy/envoy.yaml
+    verdict "docs/deploy/envoy.yaml: Envoy's interface" $?
+else
+    echo "manifests  SKIPPED  docs/deploy/envoy.yaml: ENVOY_API names no folder with its interface"
 fi
 
 modules=build/manifests

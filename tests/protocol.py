@@ -223,7 +223,10 @@ try:
     for variable, what, run in PARTS:
         given = os.environ.get(variable)
         if given:
-            run(server, given)
+            try:
+                run(server, given)
+            except ModuleNotFoundError as error:
+                line(what, "WRONG", f"it cannot be tried: {error}")
         else:
             line(what, "SKIPPED", f"{variable} does not say where it is")
 finally:
