@@ -25,6 +25,7 @@
 #include "engine/load/resnet.h"
 #include "engine/plan/plan.h"
 
+#define DIGEST_PIECE ((size_t)1 << 20)
 #define DIGEST_TEXT (sizeof "sha256:" + 2 * (size_t)SHA256_DIGEST_SIZE)
 
 struct rn_model {
@@ -50,16 +51,20 @@ struct rn_session {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void digest(const uint8_t *bytes, size_t n, char text[DIGEST_TEXT])
+static void digest(const uint8_t *bytes, size_t n, void (*rest)(void), char text[DIGEST_TEXT])
 {
     struct sha256_ctx sha;
     uint8_t hash[SHA256_DIGEST_SIZE];
     sha256_init(&sha);
-    sha256_update(&sha, n, bytes);
+    for (size_t at = 0; at < n; at += DIGEST_PIECE) {
+        sha256_update(&sha, n - at < DIGEST_PIECE ? n - at : DIGEST_PIECE, bytes + at);
+        if (rest)
+            rest();
+    }
     sha256_digest(&sha, sizeof hash, hash);
-    int at = snprintf(text, DIGEST_TEXT, "sha256:");
+    int length = snprintf(text, DIGEST_TEXT, "sha256:");
     for (size_t i = 0; i < sizeof hash; i++)
-        at += snprintf(text + at, DIGEST_TEXT - (size_t)at, "%02x", hash[i]);
+        length += snprintf(text + length, DIGEST_TEXT - (size_t)length, "%02x", hash[i]);
 }
 
 /* Copies the layer rows and their names, so that they outlive the graph, which is told to keep
@@ -114,7 +119,8 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     if (status == RN_OK) {
         graph_optimize(&graph);
         features_taps(m->layers, m->n_layers, graph.where, m->taps);
-        const struct plan_options how = {options->max_batch, kernels, options->direct, true};
+        const struct plan_options how = {options->max_batch, kernels, options->direct, true,
+                                         options->rest};
         status = plan_compile(&graph, &how, &m->plan, err);
     }
     graph_done(&graph);
@@ -209,7 +215,7 @@ static void open_item(void *context, int item)
 {
     struct opening *o = context;
     if (item == 1) {
-        digest(o->bytes, o->n, o->model->digest);
+        digest(o->bytes, o->n, o->options->rest, o->model->digest);
         return;
     }
     unsigned long denormals = cpu_denormals_flush(); /* on whichever thread it is */
@@ -228,7 +234,7 @@ static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *ori
     struct opening o = {bytes, n, origin, folder, options, calloc(1, sizeof *o.model), RN_OK, err};
     if (!o.model)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
-    enum rn_status status = rn_threads_new(2, &team, err);
+    enum rn_status status = rn_threads_new(options->rest ? 1 : 2, &team, err); /* rests: alone */
     if (status == RN_OK) {
         threads_run(team, 2, open_item, &o);
         rn_threads_free(team);
@@ -263,7 +269,7 @@ enum rn_status rn_model_open(const char *path, const struct rn_model_options *op
         return rn_fail(err, RN_IO, "%.150s…: the path is too long", path);
     uint8_t *bytes;
     size_t n;
-    enum rn_status status = file_read(file, &bytes, &n, err);
+    enum rn_status status = file_read(file, options->rest, &bytes, &n, err);
     if (status != RN_OK)
         return status;
     status = open_bytes(bytes, n, path, folder ? path : NULL, options, out, err);

@@ -125,6 +125,9 @@ struct rn_model_options {
     const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
     bool direct; /* neither Winograd nor Strassen: slower, errors near 1e-6 instead of 1e-5 */
+    /* Called between pieces of work of some milliseconds, by every thread that works on it; may
+     * sleep. NULL: nobody is to be spared. */
+    void (*rest)(void);
 };
 #define RN_MAX_BATCH 256
 

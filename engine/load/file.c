@@ -10,11 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum rn_status read_all(int fd, const char *path, uint8_t *bytes, size_t n,
-                               struct rn_error *err)
+#define PIECE_BYTES ((size_t)1 << 20)
+
+static enum rn_status read_all(int fd, const char *path, void (*rest)(void), uint8_t *bytes,
+                               size_t n, struct rn_error *err)
 {
     for (size_t have = 0; have < n;) {
-        ssize_t got = read(fd, bytes + have, n - have);
+        const size_t left = n - have;
+        ssize_t got = read(fd, bytes + have, left < PIECE_BYTES ? left : PIECE_BYTES);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -22,11 +25,14 @@ static enum rn_status read_all(int fd, const char *path, uint8_t *bytes, size_t 
         if (got == 0)
             return rn_fail(err, RN_IO, "%.150s: it became shorter while it was read", path);
         have += (size_t)got;
+        if (rest)
+            rest();
     }
     return RN_OK;
 }
 
-enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_error *err)
+enum rn_status file_read(const char *path, void (*rest)(void), uint8_t **out, size_t *n,
+                         struct rn_error *err)
 {
     /* O_NONBLOCK: opening a FIFO must not wait for a writer; it does nothing to a regular file. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -46,7 +52,7 @@ enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_e
         status = rn_fail(err, RN_NO_MEMORY, "%.150s: out of memory for %lld bytes", path,
                          (long long)st.st_size);
     else
-        status = read_all(fd, path, bytes, (size_t)st.st_size, err);
+        status = read_all(fd, path, rest, bytes, (size_t)st.st_size, err);
     (void)close(fd);
     if (status != RN_OK) {
         free(bytes);

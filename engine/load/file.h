@@ -12,9 +12,10 @@
 
 #define FILE_MAX_BYTES ((int64_t)8 << 30)
 
-/* *out is the regular file's *n bytes; the caller frees it. RN_IO (with the reason), RN_NO_MEMORY.
+/* *out is the regular file's *n bytes; the caller frees it. rest: called now and then, or NULL.
+ * RN_IO (with the reason), RN_NO_MEMORY.
  */
-enum rn_status file_read(const char *path, uint8_t **out, size_t *n, struct rn_error *err)
-    __attribute__((warn_unused_result));
+enum rn_status file_read(const char *path, void (*rest)(void), uint8_t **out, size_t *n,
+                         struct rn_error *err) __attribute__((warn_unused_result));
 
 #endif

@@ -73,6 +73,7 @@ static void pack_blocked(const struct conv *c, const int *first_block, float *pa
                     from[tap];
             }
         }
+        op_rest(s);
     }
 }
 

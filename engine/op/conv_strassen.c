@@ -206,9 +206,11 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
                            .bias = bias};
     const size_t fit = VALUES_BYTES / sizeof(float) / PRODUCTS / values_row(s);
     s->max_group = fit < MIN_GROUP ? MIN_GROUP : fit > MAX_GROUP ? MAX_GROUP : (int)fit;
-    for (int o = 0; o < spec->out.c / 2; o++)
+    for (int o = 0; o < spec->out.c / 2; o++) {
         for (int i = 0; i < spec->in.c / 2; i++)
             pack_weight(s, o, i, weights);
+        op_rest(spec);
+    }
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     const size_t scratch =

@@ -301,9 +301,11 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
                            .out_blocks = (int)out_blocks,
                            .weights = weights,
                            .bias = bias};
-    for (int b = 0; b < w->out_blocks; b++)
+    for (int b = 0; b < w->out_blocks; b++) {
         for (int i = 0; i < spec->in.c; i++)
             pack_channel(w, b, i, weights);
+        op_rest(spec);
+    }
     int n_shared = spec->max_batch * w->tile_rows * w->tile_columns;
     if (n_shared > MAX_SHARED)
         n_shared = MAX_SHARED;

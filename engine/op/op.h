@@ -49,7 +49,14 @@ struct op_spec {
     bool direct;   /* neither Winograd nor Strassen: slower, smaller error */
     const struct kernels *kernels;
     const float *zeros; /* as long as the largest feature map of one image; stays valid */
+    void (*rest)(void); /* called between pieces of packing; NULL: nothing is */
 };
+
+static inline void op_rest(const struct op_spec *spec)
+{
+    if (spec->rest)
+        spec->rest();
+}
 #define OP_BLOCKED (-1) /* in_border of a feature map */
 
 struct op_args {

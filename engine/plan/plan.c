@@ -168,6 +168,7 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
         .direct = options->direct,
         .kernels = options->kernels,
         .zeros = plan->zeros,
+        .rest = options->rest,
     };
     step->flops = node_flops(graph, i);
     step->name = arena_alloc(&plan->weights, strlen(node->name) + 1);

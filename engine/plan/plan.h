@@ -47,6 +47,7 @@ struct plan_options {
     const struct kernels *kernels;
     bool direct;       /* neither Winograd nor Strassen */
     bool drop_weights; /* frees the graph's weights as they are packed, so that not both are held */
+    void (*rest)(void); /* as op.h has it */
 };
 
 /* Prepares every node of an inferred graph. The graph's first node is its input, read by one

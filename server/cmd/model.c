@@ -22,7 +22,8 @@ static const char *find(const struct config *config, const char *text, char path
 }
 
 enum rn_status model_open(const struct config *config, const char *text, const char *labels,
-                          int max_batch, struct rn_model **out, struct rn_error *err)
+                          int max_batch, void (*rest)(void), struct rn_model **out,
+                          struct rn_error *err)
 {
     char name[256];
     struct rn_model_options options = {
@@ -30,6 +31,7 @@ enum rn_status model_open(const struct config *config, const char *text, const c
         .cpu = config->cpu[0] ? config->cpu : NULL,
         .max_batch = max_batch,
         .direct = strcmp(config->convolution, "direct") == 0,
+        .rest = rest,
     };
     if (!text[0])
         return rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),

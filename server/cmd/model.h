@@ -10,9 +10,10 @@ struct config;
 
 /* Opens [NAME=]PATH with the kernels that the settings name; "" is the embedded model; a PATH
  * without a '/' that is not here is looked for in the model directory. `labels` is a file of labels
- * instead of the model's own, "" for none. Fails like rn_model_open(). */
+ * instead of the model's own, "" for none; `rest` as in rn_model_options. Fails like
+ * rn_model_open(). */
 RN_MUST_USE enum rn_status model_open(const struct config *config, const char *text,
-                                      const char *labels, int max_batch, struct rn_model **out,
-                                      struct rn_error *err);
+                                      const char *labels, int max_batch, void (*rest)(void),
+                                      struct rn_model **out, struct rn_error *err);
 
 #endif

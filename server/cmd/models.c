@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: MIT */
 #include "server/cmd/models.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 
 #include "config/config.h"
 #include "server/cmd/model.h"
+#include "server/cmd/pace.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/pipeline.h"
@@ -49,8 +49,8 @@ static enum rn_status open_one(struct models *models, const char *text, const ch
 {
     struct models_job *job = &models->job;
     struct rn_model *model = NULL;
-    enum rn_status status =
-        model_open(models->config, text, labels, models->config->max_batch, &model, &job->err);
+    enum rn_status status = model_open(models->config, text, labels, models->config->max_batch,
+                                       job->aside ? pace_rest : NULL, &model, &job->err);
     if (status == RN_OK)
         status = registry_add(job->fresh, model, models->threads, &job->err);
     return status;
@@ -70,6 +70,13 @@ static enum rn_status open_all(struct models *models)
     return status;
 }
 
+static bool rest_between_steps(void *context)
+{
+    (void)context;
+    pace_rest();
+    return false; /* that was all */
+}
+
 /* The engine's team belongs to the traffic, if there is any: then a team of one tries the models.
  */
 static enum rn_status try_all(struct models_job *job)
@@ -78,6 +85,8 @@ static enum rn_status try_all(struct models_job *job)
     enum rn_status status = RN_OK;
     if (job->aside)
         status = rn_threads_new(1, &alone, &job->err);
+    if (alone)
+        rn_threads_give_way(alone, rest_between_steps, NULL);
     for (struct registry_model *m = registry_first(job->fresh); m && status == RN_OK; m = m->next)
         status = registry_self_test(m, alone, &job->err);
     rn_threads_free(alone);
@@ -93,8 +102,8 @@ static enum rn_status load(struct models *models)
 static void load_main(void *arg)
 {
     struct models *models = arg;
-    if (models->job.aside) /* of this thread and of those that it starts */
-        (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
+    if (models->job.aside)
+        pace_begin();
     models->job.status = load(models);
     (void)uv_async_send(&models->loaded);
 }

@@ -2,9 +2,8 @@
  *
  * Loop thread. Models are opened and tried on a thread of their own, one job at a time; the set
  * changes on the loop in one step when all of a job's models are good, and not at all otherwise.
- * Once the daemon serves, that thread gets only the time that
- * nobody else wants. A model that leaves the set goes with its last
- * request.
+ * Once the daemon serves, that thread works at a pace (pace.h). A model that leaves the set goes
+ * with its last request.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_CMD_MODELS_H

@@ -56,7 +56,7 @@ enum cmd_exit offline_model(const struct config *config, const char *path, int m
     struct rn_error err = {0};
     if (!path[0] && config->model.n > 0)
         path = config->model.items[0];
-    if (model_open(config, path, config->labels, max_batch, out, &err) == RN_OK)
+    if (model_open(config, path, config->labels, max_batch, NULL, out, &err) == RN_OK)
         return CMD_OK;
     offline_complain("%s", err.text);
     return CMD_MODEL;

@@ -46,9 +46,9 @@ static void run(struct graph *g, const float *image, float *out)
     struct plan *plan;
     struct rn_threads *threads;
     struct rn_error err;
-    cr_assert_eq(
-        plan_compile(g, &(struct plan_options){1, kernels_find(NULL), true, false}, &plan, &err),
-        RN_OK, "%s", err.text);
+    cr_assert_eq(plan_compile(g, &(struct plan_options){1, kernels_find(NULL), true, false, NULL},
+                              &plan, &err),
+                 RN_OK, "%s", err.text);
     cr_assert_eq(rn_threads_new(1, &threads, &err), RN_OK);
     void *arena = aligned_alloc(TENSOR_ALIGN, plan->arena_bytes);
     const float *result = plan_run(plan, arena, &image, 1, threads, NULL);

@@ -1,0 +1,32 @@
+/* Work beside the traffic, little by little: after each piece a thread sleeps for seven times as
+ * long as it computed, so that cores, caches and the memory's bandwidth are the traffic's for most
+ * of the time.
+ *
+ * Any thread, each by itself. For a piece it takes a core only where none is wanted (SCHED_IDLE):
+ * the engine's threads wait for each other, and one that stands behind another thread for a time
+ * slice delays them all. Where other processes keep the cores busy such a thread would starve; if
+ * the first pieces waited long for a core it therefore stays an ordinary one of less weight.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef RESNETD_SERVER_CMD_PACE_H
+#define RESNETD_SERVER_CMD_PACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* For this thread and those that it starts. */
+void pace_begin(void);
+/* Between two pieces of work. */
+void pace_rest(void);
+
+/* What a thread has done so far, by the clock and by its own CPU time. */
+struct pace {
+    uint64_t rested_ns, rested_cpu_ns; /* at the end of the last rest */
+    uint64_t worked_ns, waited_ns;     /* in all */
+    bool decided;
+};
+/* Pure: how long to rest now, 0 for not yet; *yields becomes true once, when there is room enough
+ * to take only what nobody wants. */
+uint64_t pace_look(struct pace *pace, uint64_t now_ns, uint64_t cpu_ns, bool *yields);
+
+#endif
