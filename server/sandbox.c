@@ -30,7 +30,7 @@
 #define WALL_FACTOR 8
 #define DEATH_TIMEOUT_MS 1000
 /* Of a larger file a slot gives the rest of the memory back. */
-#define KEPT_FILE_BYTES ((size_t)1 << 20)
+#define KEPT_FILE_BYTES ((size_t)4 << 20)
 
 struct slot {
     uint8_t *memory;

@@ -23,6 +23,9 @@
 
 /* Heap that is not in use, stacks, and what the resize takes beside the decoder. */
 #define SLACK_BYTES ((size_t)64 << 20)
+/* What the heap keeps for the next image instead of having each page zeroed again. The most that
+ * malloc takes as a threshold for blocks of their own. */
+#define KEPT_HEAP_BYTES (32 << 20)
 
 static void limit(int resource, rlim_t value)
 {
@@ -105,6 +108,8 @@ bool sandbox_confine(size_t max_memory)
     const size_t now = address_space();
     if (now)
         limit(RLIMIT_AS, now + max_memory + SLACK_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, KEPT_HEAP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_HEAP_BYTES);
     (void)mallopt(M_ARENA_MAX, 1); /* or a failing malloc asks how many CPUs there are */
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);

@@ -56,15 +56,16 @@ static void measure(struct sandbox *sandbox, const char *path)
         const uint64_t a_ns = uv_hrtime();
         pixels_make(&order, bytes, n_bytes, &result, own);
         const uint64_t b_ns = uv_hrtime();
-        if (result.verdict != PIXELS_MADE ||
-            sandbox_run(sandbox, 0, &order, bytes, n_bytes, &result, &rgb, &signal) !=
-                SANDBOX_DONE ||
-            memcmp(rgb, own, sizeof own) != 0) {
+        const bool made =
+            result.verdict == PIXELS_MADE &&
+            sandbox_run(sandbox, 0, &order, bytes, n_bytes, &result, &rgb, &signal) == SANDBOX_DONE;
+        const uint64_t c_ns = uv_hrtime();
+        if (!made || memcmp(rgb, own, sizeof own) != 0) {
             (void)printf("%s: %s\n", path, result.err.text);
             return;
         }
         inside[n] = (double)(b_ns - a_ns) / 1e6;
-        helper[n] = (double)(uv_hrtime() - b_ns) / 1e6;
+        helper[n] = (double)(c_ns - b_ns) / 1e6;
     }
     const char *name = strrchr(path, '/');
     const double in_ms = median(inside, n), helper_ms = median(helper, n);
