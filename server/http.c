@@ -20,7 +20,6 @@
 #include "server/http_internal.h"
 #include "server/log.h"
 
-#define CONNECTION_MEMORY 32768u /* of the library, header included; larger pools are slower */
 #define MAX_SWEEP_MS 1000
 #define MIN_SWEEP_MS 10
 #define DRAIN_SWEEP_MS 100
@@ -218,6 +217,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *mhd, const ch
     if (!conn || conn->state == HTTP_CONN_ABORTED)
         return MHD_NO;
     if (!*user) {
+        http_memory_found(conn, method);
         *user = http_exchange_new(conn, method, path);
         return *user ? on_header(*user, version) : MHD_NO;
     }
@@ -357,7 +357,7 @@ static struct MHD_Daemon *start_library(struct http *http)
         MHD_OPTION_LISTEN_SOCKET, http->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)http->options.max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)http->options.max_connections_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        (size_t)HTTP_CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_URI_LOG_CALLBACK, on_target,
         http, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }

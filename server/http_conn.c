@@ -23,6 +23,8 @@
 #define UPLOAD_GRACE_NS 5000000000u   /* before the upload's rate is looked at */
 #define DRAIN_IDLE_NS 500000000u      /* for a next request to come in while draining */
 #define DRAIN_HEADER_NS 2000000000u   /* for its header to end */
+#define IDLE_RELEASE_NS 1000000000u   /* of silence before its memory is looked through */
+#define MAX_RELEASES 1000             /* connections in one sweep: some milliseconds */
 #define DROP_BYTES 65536              /* read at once from a lingering socket */
 #define MAX_EVENTS 64
 
@@ -79,6 +81,7 @@ void http_conn_enter(struct http_conn *conn, enum http_conn_state state)
         return;
     conn->state = state;
     conn->since_ns = uv_hrtime();
+    conn->released = false;
     if (state == HTTP_CONN_IDLE)
         watch(conn->http, EPOLL_CTL_MOD, conn->fd, EPOLLIN | EPOLLONESHOT, conn);
 }
@@ -175,7 +178,9 @@ static void on_event(const struct epoll_event *event)
         client_left(conn);
     } else if (conn->state == HTTP_CONN_IDLE) {
         conn->state = HTTP_CONN_HEADER;
-        if (!conn->fresh) /* a fresh one has been on the clock since it was accepted */
+        if (conn->fresh)
+            http_memory_peek(conn);
+        else /* a fresh one has been on the clock since it was accepted */
             conn->since_ns = uv_hrtime();
         watch_leaving(conn);
     } else if (conn->state == HTTP_CONN_HEADER || conn->state == HTTP_CONN_BODY) {
@@ -257,8 +262,13 @@ void http_conn_on_sweep(uv_timer_t *timer)
 {
     struct http *http = timer->data;
     const uint64_t now_ns = uv_hrtime();
-    for (struct http_conn *conn = http->conns; conn; conn = conn->next)
+    int n_released = 0;
+    for (struct http_conn *conn = http->conns; conn; conn = conn->next) {
         check_deadline(conn, now_ns);
+        if (conn->state == HTTP_CONN_IDLE && now_ns > conn->since_ns + IDLE_RELEASE_NS &&
+            n_released < MAX_RELEASES)
+            n_released += http_memory_release(conn);
+    }
     struct http_linger *next;
     for (struct http_linger *linger = http->lingers; linger; linger = next) {
         next = linger->next;

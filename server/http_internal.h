@@ -3,6 +3,7 @@
  *   http.c           the daemon in the loop, and what the library calls back
  *   http_conn.c      connections: their deadlines, who leaves while suspended, lingering closes
  *   http_exchange.c  a request's body and its reply
+ *   http_memory.c    what an idle connection gives back
  *   http_guard.c     what the library's parser lets through and we do not; pure
  *
  * SPDX-License-Identifier: MIT */
@@ -16,6 +17,7 @@
 #include "server/listen.h"
 
 #define HTTP_MAX_REPLY_HEADERS 12
+#define HTTP_CONNECTION_MEMORY 32768u /* of the library; larger pools are slower */
 
 /* What an entry of the watching epoll is: first member of struct http_conn and struct http_linger.
  */
@@ -43,6 +45,9 @@ struct http_conn {
     const char *target, *target_end;     /* the present request's, where the library has it */
     bool bad_target;                     /* it breaks a rule */
     bool suspended;
+    bool at_once;       /* its first byte was one of a request line */
+    const char *memory; /* the library's for it, once that is known for certain */
+    bool released;      /* what that memory does not need while idle */
 };
 
 struct http_exchange_full {
@@ -140,6 +145,14 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange);
 /* Writes an answer to the socket where the library takes none: in the middle of a header
  * (exchange NULL) or of a body. The connection must be closed after it. */
 void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem);
+
+/* ---- http_memory.c --------------------------------------------------------------------------- */
+/* A new connection has bytes to read, and none was read yet. */
+void http_memory_peek(struct http_conn *conn);
+/* Its first request is there; method is where the library has it. */
+void http_memory_found(struct http_conn *conn, const char *method);
+/* Gives back what an idle connection does not need. False when there is nothing to give. */
+bool http_memory_release(struct http_conn *conn);
 
 /* ---- http_conn.c ----------------------------------------------------------------------------- */
 /* NULL when out of memory. */
