@@ -124,7 +124,7 @@ struct rn_model_options {
     const char *labels; /* path of a file with one label a line; NULL: what the model says */
     const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
-    bool direct; /* neither Winograd nor Strassen: slower, errors near 1e-6 instead of 1e-5 */
+    bool direct;        /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
     /* Called between pieces of work of some milliseconds, by every thread that works on it; may
      * sleep. NULL: nobody is to be spared. */
     void (*rest)(void);

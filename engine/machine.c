@@ -2,7 +2,8 @@
  * the team at the same time.
  *
  * The peak is that of a convolution tile whose input and weights stay in L1, not of a bare
- * multiply-add loop: a neighbour on the same core slows the first and hides from the second.
+ * multiply-add loop: a neighbour on the same core slows the first and hides from the second. Where
+ * there is a matrix unit, it is its tile: fp32 products, each made of three.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
@@ -23,7 +24,9 @@
 /* Of each thread: weights, rows of input, bias and rows of output. */
 #define WEIGHTS_FLOATS ((size_t)OUT_BLOCKS * PANEL_FLOATS)
 #define ROW_FLOATS ((size_t)TILE_BLOCKS * CHANNEL_BLOCK)
-#define SHARE_FLOATS (WEIGHTS_FLOATS + 2 * KERNEL_MAX_ROWS * ROW_FLOATS)
+#define IN_FLOATS (2 * KERNEL_MAX_ROWS * ROW_FLOATS)
+#define OUT_FLOATS ((size_t)OUT_BLOCKS * 2 * KERNEL_MAX_ROWS * CHANNEL_BLOCK)
+#define SHARE_FLOATS (WEIGHTS_FLOATS + IN_FLOATS + OUT_FLOATS)
 
 struct measure {
     const struct kernels *kernels;
@@ -73,7 +76,7 @@ static void measure_tile(void *context, int thread)
                              .weights = weights,
                              .weights_stride = PANEL_FLOATS,
                              .bias = weights,
-                             .out = inputs + KERNEL_MAX_ROWS * ROW_FLOATS,
+                             .out = inputs + IN_FLOATS,
                              .out_stride = (size_t)KERNEL_MAX_ROWS * CHANNEL_BLOCK,
                              .at = offsets,
                              .rows = rows,
@@ -89,6 +92,49 @@ static void measure_tile(void *context, int thread)
         double end = now();
         if (500 * flops / (end - at) > best)
             best = 500 * flops / (end - at);
+        at = end;
+    }
+    m->rates[thread] = best;
+}
+
+/* The same of the matrix unit: two tiles of positions by turns, their input and weights in L1. */
+static void measure_bf16x3(void *context, int thread)
+{
+    enum { PAIRS = TILE_BLOCKS / 2, TILES = 64, TILE = BF16X3_ROWS * BF16X3_DEPTH };
+    struct measure *m = context;
+    float *weights = m->tile + (size_t)thread * SHARE_FLOATS;
+    struct bf16x3_tile tiles[TILES];
+    for (size_t t = 0; t < TILES; t++) {
+        tiles[t].in = t % 2 * PAIRS * 2 * TILE;
+        for (size_t r = 0; r < BF16X3_ROWS; r++)
+            tiles[t].at[r] = (t % 2 * BF16X3_ROWS + r) * CHANNEL_BLOCK;
+    }
+    const size_t tap = 0;
+    const struct bf16x3 product = {
+        .in = (const uint16_t *)(const void *)(weights + WEIGHTS_FLOATS),
+        .in_row = BF16X3_DEPTH * sizeof(uint16_t),
+        .in_low = TILE,
+        .in_stride = (size_t)2 * TILE,
+        .tap_offset = &tap,
+        .n_taps = 1,
+        .n_pairs = PAIRS,
+        .weights = (const uint16_t *)(const void *)weights,
+        .tiles = tiles,
+        .n_tiles = TILES,
+        .n_out = OUT_BLOCKS,
+        .bias = weights,
+        .out = weights + WEIGHTS_FLOATS + IN_FLOATS,
+        .out_stride = (size_t)2 * BF16X3_ROWS * CHANNEL_BLOCK,
+        .limit = SIZE_MAX,
+    };
+    const double flops = 2.0 * TILES * BF16X3_ROWS * OUT_BLOCKS * PANEL_FLOATS, start = now();
+    double best = 0;
+    for (double at = start; at - start < m->seconds;) {
+        for (int i = 0; i < 20; i++)
+            m->kernels->bf16x3(&product);
+        const double end = now();
+        if (20 * flops / (end - at) > best)
+            best = 20 * flops / (end - at);
         at = end;
     }
     m->rates[thread] = best;
@@ -156,7 +202,7 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
         memset(m.blocks, 0, (size_t)n * READ_BYTES); /* so that every page is one of its own */
         threads_run(threads, n, measure_multiply_add, &m);
         out->fma_gflops = total(m.rates, n) / 1e9;
-        threads_run(threads, n, measure_tile, &m);
+        threads_run(threads, n, m.kernels->bf16x3 ? measure_bf16x3 : measure_tile, &m);
         out->peak_gflops = total(m.rates, n) / 1e9;
         threads_run(threads, n, measure_read, &m);
         out->bandwidth_gbs = total(m.rates, n) / 1e9;

@@ -15,6 +15,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+
+#define LEAF_7_EDX_AMX ((1u << 22) | (1u << 24)) /* AMX-BF16, AMX-TILE */
+#define LEAF_7_1_EAX_AVX512BF16 (1u << 5)
+#define ARCH_REQ_XCOMP_PERM 0x1023 /* asm/prctl.h of Linux 5.16 */
+#define XFEATURE_XTILEDATA 18
+
+/* CPUs have these, but __builtin_cpu_supports does not know them yet. */
+static unsigned newer_flags(void)
+{
+    unsigned a = 0, b, c, d = 0, flags = 0;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a & LEAF_7_1_EAX_AVX512BF16)
+        flags |= CPU_AVX512BF16;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & LEAF_7_EDX_AMX) == LEAF_7_EDX_AMX &&
+        syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0)
+        flags |= CPU_AMXBF16;
+    return flags;
+}
+#endif
 
 unsigned cpu_flags(void)
 {
@@ -24,6 +47,7 @@ unsigned cpu_flags(void)
     flags |= __builtin_cpu_supports("avx2") ? CPU_AVX2 : 0;
     flags |= __builtin_cpu_supports("fma") ? CPU_FMA : 0;
     flags |= __builtin_cpu_supports("avx512f") ? CPU_AVX512F : 0;
+    flags |= newer_flags();
 #endif
     return flags;
 }

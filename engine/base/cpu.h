@@ -8,9 +8,12 @@ enum cpu_flag {
     CPU_AVX2 = 1 << 0,
     CPU_FMA = 1 << 1,
     CPU_AVX512F = 1 << 2,
+    CPU_AVX512BF16 = 1 << 3,
+    CPU_AMXBF16 = 1 << 4,
 };
 
-/* The enum cpu_flag bits that both the CPU and the operating system support. */
+/* The enum cpu_flag bits that both the CPU and the operating system support. Asks the system to
+ * let this process use the tiles of AMX, where there are any. */
 unsigned cpu_flags(void);
 
 /* Cores in the affinity mask, cut down to the CPU quota (rounded up) of our cgroup and its parents;

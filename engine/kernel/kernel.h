@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "engine/base/tensor.h"
 
@@ -108,6 +109,70 @@ struct strassen_out {
     bool relu;
 };
 
+/* ---- bf16x3: fp32 products from three of bf16 -------------------------------------------------
+ */
+
+/* A matrix unit multiplies bf16 (the upper half of an fp32: 8 bits of significand) and adds up in
+ * fp32. An fp32 x is high + low + an error of at most 2⁻¹⁸ |x|, where high = bf16(x) and low =
+ * bf16(x - high), both rounded to nearest even; so x · w = high · high + high · low + low · high
+ * within 3 · 2⁻¹⁸ |x · w|, most often within less than what summing in fp32 costs (Henry, Tang &
+ * Heinecke 2019, arXiv:1904.06376). */
+#define BF16X3_ROWS 16  /* positions of a tile */
+#define BF16X3_DEPTH 32 /* input channels of a tile: a pair of channel blocks */
+#define BF16X3_NOWHERE SIZE_MAX
+
+/* `n` positions × a pair of channel blocks, in_step floats apart: the high halves of their 32
+ * channels into [n][32] at `out`, the low ones `low` values further. */
+struct bf16x3_split {
+    const float *in, *second; /* second: NULL for zeros */
+    size_t in_step;
+    uint16_t *out;
+    size_t low;
+    int n;
+};
+
+/* `n` pixels of 1 to 4 planes: the high halves into [n][4] at `out`, zeros for channels that there
+ * are not, the low ones `low` values further. */
+struct bf16x3_pixels {
+    const float *in;
+    size_t plane; /* floats from plane to plane */
+    int channels;
+    uint16_t *out;
+    size_t low;
+    int n;
+};
+#define BF16X3_CHANNELS 4
+
+/* 16 positions of the split input and of the output. */
+struct bf16x3_tile {
+    size_t in;              /* where the first position is, in values; the others follow */
+    size_t at[BF16X3_ROWS]; /* each one's in the output, in floats, or BF16X3_NOWHERE */
+};
+
+/* A convolution's tiles × blocks of output channels:
+ *
+ *   out[at][k] = act(bias[k] + Σ_pair Σ_tap Σ_i in[pair][position + tap][i] · w[pair][tap][i][k]
+ *                    + residual[at][k])
+ *
+ * each product split in three, summed in that order whatever the number of tiles and blocks. */
+struct bf16x3 {
+    const uint16_t *in;
+    size_t in_row;            /* bytes from one position of a tile to the next */
+    size_t in_low, in_stride; /* values from the high halves to the low ones, from pair to pair */
+    const size_t *tap_offset; /* [n_taps], values */
+    int n_taps, n_pairs;
+    const uint16_t *weights; /* for every two blocks, the last may be alone:
+                                [n_pairs][n_taps][high, low][blocks][16 i / 2][16 k][2 of i] */
+    const struct bf16x3_tile *tiles;
+    int n_tiles, n_out;
+    const float *bias, *residual; /* [n_out][16]; like out, or NULL */
+    float *out;
+    size_t out_stride; /* floats from one block of output channels to the next */
+    size_t limit;      /* positions from here on are left out */
+    bool relu;
+    const uint16_t *next; /* weights of two blocks that are fetched meanwhile, or NULL */
+};
+
 struct kernels {
     const char *name;
     int conv_rows;   /* best (and largest) number of rows of a tile */
@@ -120,6 +185,10 @@ struct kernels {
     void (*winograd_out_4)(const struct winograd_out *tile);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
+    /* NULL where there is no matrix unit. */
+    void (*bf16x3)(const struct bf16x3 *tiles);
+    void (*bf16x3_split)(const struct bf16x3_split *split);
+    void (*bf16x3_pixels)(const struct bf16x3_pixels *pixels);
     /* For measuring: n rounds of independent multiply-adds in registers, sum[k] of which depend on
      * all of them; returns how many operations a round is. */
     int (*multiply_add)(int n, float *sum);

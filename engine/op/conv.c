@@ -64,6 +64,8 @@ static bool choose_strassen(const struct op_spec *s)
 static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
                               struct op_prepared *out, struct rn_error *err)
 {
+    if (!spec->direct && conv_bf16x3_possible(spec))
+        return conv_bf16x3_prepare(spec, arena, out, err);
     const int m = choose_winograd(spec);
     if (choose_strassen(spec))
         return conv_strassen_prepare(spec, arena, out, err);

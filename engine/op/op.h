@@ -46,7 +46,7 @@ struct op_spec {
     int in_border; /* >= 0: planar [n][c][h + 2b][w + 2b] with a border of b zeros: what the input
                       operator writes and the stem reads */
     int max_batch; /* images of the largest run */
-    bool direct;   /* neither Winograd nor Strassen: slower, smaller error */
+    bool direct;   /* neither Winograd, Strassen nor bf16x3: slower, smaller error */
     const struct kernels *kernels;
     const float *zeros; /* as long as the largest feature map of one image; stays valid */
     void (*rest)(void); /* called between pieces of packing; NULL: nothing is */

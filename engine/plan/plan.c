@@ -101,6 +101,26 @@ static enum rn_status find_uses(const struct plan *plan, const struct graph *gra
     return RN_OK;
 }
 
+/* A step that is the last to read what it adds writes in its place: each value is read, and then
+ * written, once. host[i] is the node whose buffer i is in, most often i itself. */
+static void share_buffers(const struct plan *plan, const struct graph *graph,
+                          struct memory_use *uses, int *host)
+{
+    for (int i = 0; i < graph->n_nodes; i++) {
+        host[i] = i;
+        const int added = graph->nodes[i].inputs[1];
+        if (added == NODE_NONE || added == graph->nodes[i].inputs[0] || uses[host[added]].last != i)
+            continue;
+        struct memory_use *use = &uses[host[added]];
+        const bool single = use->last < plan->n_single, single_too = uses[i].last < plan->n_single;
+        if (single != single_too || use->bytes != uses[i].bytes)
+            continue;
+        host[i] = host[added];
+        use->last = uses[i].last;
+        uses[i].bytes = 0;
+    }
+}
+
 static struct plan_buffer buffer_of(const struct plan *plan, const struct graph *graph,
                                     const struct memory_use *uses, int node)
 {
@@ -115,13 +135,21 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
 {
     const int n = graph->n_nodes;
     struct memory_use *uses = calloc(2 * (size_t)n, sizeof *uses);
-    if (!uses)
+    int *host = calloc((size_t)n + 1, sizeof *host);
+    if (!uses || !host) {
+        free(uses);
+        free(host);
         return RN_NO_MEMORY;
+    }
     plan->n_single = count_single_steps(plan, graph);
     find_map(plan, graph);
     enum rn_status status = find_uses(plan, graph, uses);
-    if (status == RN_OK)
+    if (status == RN_OK) {
+        share_buffers(plan, graph, uses, host);
         status = memory_plan(uses, 2 * n, &plan->arena_bytes);
+    }
+    for (int i = 0; i < n && status == RN_OK; i++)
+        uses[i] = uses[host[i]];
     for (int i = 0; i < n && status == RN_OK; i++) {
         struct plan_step *step = &plan->steps[i];
         step->map_bytes = step_traffic(graph, i);
@@ -134,6 +162,7 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
             plan->thread_scratch_bytes = step->prepared.thread_scratch_bytes;
     }
     free(uses);
+    free(host);
     return status;
 }
 

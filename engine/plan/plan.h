@@ -45,7 +45,7 @@ struct plan {
 struct plan_options {
     int max_batch;
     const struct kernels *kernels;
-    bool direct;       /* neither Winograd nor Strassen */
+    bool direct;       /* neither Winograd, Strassen nor bf16x3 */
     bool drop_weights; /* frees the graph's weights as they are packed, so that not both are held */
     void (*rest)(void); /* as op.h has it */
 };

@@ -12,19 +12,19 @@
 #include "engine/op/conv.h"
 #include "tests/support_random.h"
 
-#define STRASSEN 1
+enum { STRASSEN = 1, BF16X3 = 3 };
 
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
-    int fast; /* 0: direct; 2 or 4: m of Winograd's F(m×m, 3×3); or STRASSEN */
+    int fast; /* 0: direct; 2 or 4: m of Winograd's F(m×m, 3×3); STRASSEN; BF16X3 */
 };
 
-/* Of the sum of |products|: what rounding and, for Winograd and Strassen, larger intermediate
- * values may cost. */
+/* Of the sum of |products|: what rounding may cost, larger intermediate values of Winograd and
+ * Strassen, and halves of bf16 (3 · 2⁻¹⁸, and the sum). */
 static double tolerance(const struct conv_case *t)
 {
-    return t->fast == 4 ? 2e-5 : t->fast > 0 ? 2e-6 : 1e-6;
+    return t->fast == 4 ? 2e-5 : t->fast == BF16X3 ? 1.25e-5 : t->fast > 0 ? 2e-6 : 1e-6;
 }
 
 struct buffers {
@@ -158,7 +158,11 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         struct arena arena = {0};
         struct op_prepared prepared = {0};
         spec.kernels = kernels_at(k);
-        if (t->fast == STRASSEN)
+        if (t->fast == BF16X3 && !conv_bf16x3_possible(&spec))
+            continue;
+        if (t->fast == BF16X3)
+            status = conv_bf16x3_prepare(&spec, &arena, &prepared, &err);
+        else if (t->fast == STRASSEN)
             status = conv_strassen_prepare(&spec, &arena, &prepared, &err);
         else if (t->fast > 0)
             status = conv_winograd_prepare(&spec, t->fast, &arena, &prepared, &err);
@@ -168,6 +172,8 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         size_t own = prepared.thread_scratch_bytes / sizeof(float);
         float *scratch = new_floats(prepared.scratch_bytes / sizeof(float));
         float *thread_scratch = new_floats((size_t)rn_threads_count(threads) * own);
+        memset(scratch, 0xff, prepared.scratch_bytes); /* NaN, should anybody read it */
+        memset(thread_scratch, 0xff, (size_t)rn_threads_count(threads) * own * sizeof(float));
         struct op_args args = {.in = b.in,
                                .residual = t->residual ? b.residual : NULL,
                                .out = b.out,
@@ -283,6 +289,53 @@ Test(conv, strassen_equals_the_naive_loops)
     }
 }
 
+Test(conv, bf16x3_equals_the_naive_loops)
+{
+    if (!kernels_find(NULL)->bf16x3)
+        cr_skip_test("this CPU has no matrix unit");
+    /* Points, windows and pixels; bands and shared maps; one tile and more, at the end of an image
+     * and on into the next; one block of outputs left over; strides; fewer channels than a pair. */
+    static const struct conv_case cases[] = {
+        {1, 64, 56, 56, 64, 1, 1, 0, 1, false, true, true, BF16X3},
+        {3, 64, 7, 7, 80, 1, 1, 0, 1, false, true, true, BF16X3},
+        {2, 256, 28, 28, 48, 1, 1, 0, 1, false, false, true, BF16X3},
+        {2, 32, 31, 31, 64, 1, 2, 0, 1, false, false, false, BF16X3},
+        {1, 1024, 3, 3, 512, 1, 1, 0, 1, false, false, false, BF16X3},
+        {1, 64, 56, 56, 64, 3, 1, 1, 1, false, true, true, BF16X3},
+        {2, 96, 14, 14, 160, 3, 1, 1, 1, false, true, true, BF16X3},
+        {2, 64, 56, 56, 32, 3, 2, 1, 1, false, false, true, BF16X3},
+        {3, 128, 14, 14, 64, 3, 2, 1, 1, false, true, true, BF16X3},
+        {1, 16, 32, 32, 16, 3, 1, 1, 1, false, true, true, BF16X3},
+        {9, 48, 5, 5, 16, 5, 3, 4, 1, false, false, false, BF16X3},
+        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true, BF16X3},
+        {1, 3, 225, 225, 64, 7, 2, 3, 1, true, false, true, BF16X3},
+        {2, 1, 19, 37, 33, 8, 1, 0, 1, true, false, true, BF16X3},
+    };
+    uint64_t seed = 15;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct rn_threads *threads = team(n_threads);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            check(&cases[i], threads, &seed);
+        for (int i = 0; i < 60; i++) {
+            struct conv_case t = {.n = 1 + random_below(&seed, 3),
+                                  .c = 1 + random_below(&seed, 70),
+                                  .out_channels = 1 + random_below(&seed, 50),
+                                  .groups = 1,
+                                  .kernel = 1 + random_below(&seed, 5),
+                                  .stride = 1 + random_below(&seed, 3),
+                                  .residual = random_below(&seed, 2),
+                                  .relu = random_below(&seed, 2),
+                                  .fast = BF16X3};
+            t.pad = random_below(&seed, t.kernel);
+            t.h = t.kernel + random_below(&seed, 20);
+            t.w = t.kernel + random_below(&seed, 20);
+            t.planar = t.c <= 4;
+            check(&t, threads, &seed);
+        }
+        rn_threads_free(threads);
+    }
+}
+
 Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
 {
     static const struct {
@@ -315,7 +368,7 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
             .in_border = OP_BLOCKED,
             .max_batch = cases[i].max_batch,
             .direct = cases[i].direct,
-            .kernels = kernels_find(NULL),
+            .kernels = kernels_find("portable"),
         };
         cr_assert_eq(op_conv.infer(&spec.attrs, spec.in, &spec.out, &err), RN_OK);
         cr_assert_eq(op_conv.prepare(&spec, &arena, &prepared, &err), RN_OK);
