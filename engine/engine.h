@@ -93,6 +93,9 @@ RN_MUST_USE enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
                                                const struct rn_recipe *recipe, struct rn_image *out,
                                                struct rn_error *err);
 void rn_image_done(struct rn_image *image);
+/* The reduction that rn_image_decode_for() will choose: 1, 2, 4 or 8. */
+int rn_image_reduction(const struct rn_image_info *info, const struct rn_image_limits *limits,
+                       const struct rn_recipe *recipe);
 
 /* Resize and centre crop: rgb is [crop][crop][3]. RN_NO_MEMORY. */
 RN_MUST_USE enum rn_status rn_image_crop(const struct rn_image *image,

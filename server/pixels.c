@@ -5,7 +5,7 @@
 
 #include <uv.h>
 
-/* After the header is known: could the image be done in time at the best speed ever seen? */
+/* After the header is known: can the image be done in time? */
 static enum pixels_verdict check_time(const struct pixels_order *order,
                                       struct pixels_result *result)
 {
@@ -14,7 +14,12 @@ static enum pixels_verdict check_time(const struct pixels_order *order,
         return PIXELS_LATE;
     const double n_pixels = (double)result->info.width * result->info.height;
     result->left_ns = order->deadline_ns - now_ns;
-    result->predicted_ns = (uint64_t)(order->bounds.pixel_ns * n_pixels) + order->bounds.run_ns;
+    const int way = decodecurve_way(
+        result->info.format, rn_image_reduction(&result->info, &order->limits, &order->recipe));
+    const struct decode_bounds *bounds = &order->bounds;
+    result->predicted_ns =
+        bounds->run_ns + (bounds->fastest ? decodecurve_fastest_ns(&bounds->curve, way, n_pixels)
+                                          : decodecurve_expected_ns(&bounds->curve, way, n_pixels));
     return result->predicted_ns > result->left_ns ? PIXELS_UNMEETABLE : PIXELS_MADE;
 }
 

@@ -13,11 +13,13 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "server/decodecurve.h"
 
-/* The best speeds seen so far, 0 where nothing is known. */
+/* What is known about times. */
 struct decode_bounds {
-    double pixel_ns; /* decoding and preprocessing, per pixel of the upload */
-    uint64_t run_ns; /* of one image through the network */
+    struct decodecurve curve; /* decoding and preprocessing */
+    uint64_t run_ns;          /* of one image through the network */
+    bool fastest;             /* count on the best time ever seen, not on the expected one */
 };
 
 /* The longer side of a preview at most, and what it takes. */
@@ -36,7 +38,7 @@ enum pixels_verdict {
     PIXELS_MADE,
     PIXELS_REFUSED,    /* status and err say why */
     PIXELS_LATE,       /* the deadline had passed when the header was read */
-    PIXELS_UNMEETABLE, /* it would pass at the best speed: predicted_ns, left_ns */
+    PIXELS_UNMEETABLE, /* it will pass, by what is known about times: predicted_ns, left_ns */
 };
 
 struct pixels_result {

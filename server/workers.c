@@ -4,6 +4,8 @@
  * SPDX-License-Identifier: MIT */
 #include "server/workers.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -32,7 +34,8 @@ struct workers {
     int n_workers;
     struct job *jobs, *free_jobs;
     struct request *first, **last;
-    double fastest_pixel_ns; /* 0: nothing known */
+    struct decodecurve curve;
+    unsigned n_learned[DECODECURVE_WAYS];
 };
 
 static void parse_work(uv_work_t *work)
@@ -85,19 +88,57 @@ static void render_done(uv_work_t *work, int status)
     workers->handlers.rendered(workers->handlers.context, job->request);
 }
 
-static void learn(struct workers *workers, const struct request_image *image)
+#define SHOWN_SIZES 3
+#define SHOW_EVERY 16 /* images of a way */
+
+static int way_of(const struct job *job)
 {
+    const struct rn_image_info *info = &job->image->info;
+    const struct rn_recipe *recipe = &job->request->model->info->recipe;
+    return decodecurve_way(info->format, rn_image_reduction(info, &job->means.limits, recipe));
+}
+
+/* The learned line of a way, at some sizes. */
+static void show_curve(const struct workers *workers, int way)
+{
+    static const struct {
+        const char *megapixels;
+        double n_pixels;
+    } sizes[SHOWN_SIZES] = {{"0.25", 250e3}, {"1", 1e6}, {"12", 12e6}};
+    for (int i = 0; i < SHOWN_SIZES; i++) {
+        char labels[96];
+        (void)snprintf(labels, sizeof labels, "format=\"%s\",reduction=\"%d\",megapixels=\"%s\"",
+                       decodecurve_format(way), decodecurve_reduction(way), sizes[i].megapixels);
+        metrics_set(workers->metrics, METRIC_DECODE_PREDICTED, labels,
+                    (double)decodecurve_expected_ns(&workers->curve, way, sizes[i].n_pixels) / 1e9);
+    }
+}
+
+static void learn_curve(struct workers *workers, const struct job *job, double ns)
+{
+    const struct rn_image_info *info = &job->image->info;
+    const double n_pixels = (double)info->width * info->height;
+    const int way = way_of(job);
+    const double expected_ns = (double)decodecurve_expected_ns(&workers->curve, way, n_pixels);
+    if (expected_ns > 0)
+        metrics_observe(workers->metrics, METRIC_DECODE_PREDICTION_ERROR, "",
+                        fabs(ns - expected_ns) / 1e9);
+    decodecurve_learn(&workers->curve, way, n_pixels, (uint64_t)ns);
+    if (workers->n_learned[way]++ % SHOW_EVERY == 0)
+        show_curve(workers, way);
+}
+
+static void learn(struct workers *workers, const struct job *job)
+{
+    const struct request_image *image = job->image;
     const double ns = (double)(image->preprocess_end_ns - image->decode_start_ns);
     metrics_add(workers->metrics, METRIC_DECODE_BUSY, "", ns / 1e9);
     metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"decode\"",
                          image->decode_start_ns, image->decode_end_ns);
     metrics_observe_span(workers->metrics, METRIC_STAGE_DURATION, "stage=\"preprocess\"",
                          image->decode_end_ns, image->preprocess_end_ns);
-    if (image->is_tensor)
-        return;
-    const double pixel_ns = ns / ((double)image->info.width * image->info.height);
-    if (workers->fastest_pixel_ns <= 0 || pixel_ns < workers->fastest_pixel_ns)
-        workers->fastest_pixel_ns = pixel_ns;
+    if (!image->is_tensor)
+        learn_curve(workers, job, ns);
 }
 
 static void decode_done(uv_work_t *work, int status)
@@ -110,7 +151,9 @@ static void decode_done(uv_work_t *work, int status)
         metrics_set(workers->metrics, METRIC_DECODE_DEATHS, "",
                     (double)sandbox_deaths(job->means.sandbox));
     if (job->image->preprocess_end_ns != 0)
-        learn(workers, job->image);
+        learn(workers, job);
+    else if (job->image->problem.type == PROBLEM_DEADLINE_UNMEETABLE && job->image->has_info)
+        decodecurve_doubt(&workers->curve, way_of(job));
     workers->handlers.decoded(workers->handlers.context, job->image);
 }
 
@@ -182,6 +225,16 @@ struct request *workers_next(const struct workers *workers)
     return workers->free_jobs ? workers->first : NULL;
 }
 
+/* An image that is alone gets every chance: one stalled run or decode never locks the door. */
+static void set_bounds(const struct workers *workers, struct job *job)
+{
+    const struct batcher *batcher = job->request->model->batcher;
+    struct decode_bounds *bounds = &job->means.bounds;
+    bounds->curve = workers->curve;
+    bounds->fastest = batcher_images(batcher) <= 1;
+    bounds->run_ns = bounds->fastest ? batcher_fastest_ns(batcher, 1) : batcher_cost_ns(batcher, 1);
+}
+
 void workers_start(struct workers *workers)
 {
     while (workers->first && workers->free_jobs) {
@@ -202,8 +255,7 @@ void workers_start(struct workers *workers)
         job->image = &request->images[request->n_started++];
         job->image->state = REQUEST_DECODING;
         job->means.limits = workers->limits;
-        job->means.bounds.pixel_ns = workers->fastest_pixel_ns;
-        job->means.bounds.run_ns = batcher_fastest_ns(request->model->batcher, 1);
+        set_bounds(workers, job);
         if (request->n_started == request->n_images)
             (void)workers_remove(workers, request);
         (void)uv_queue_work(workers->loop, &job->work, decode_work, decode_done);

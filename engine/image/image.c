@@ -109,9 +109,9 @@ enum rn_status rn_image_probe(const uint8_t *bytes, size_t n, const struct rn_im
 }
 
 /* The largest reduction that leaves the shorter side `enough` pixels; 0 asks for all. */
-static int choose_reduction(const struct decoder *decoder, const struct scan *scan, int64_t enough)
+static int choose_reduction(const struct decoder *decoder, int width, int height, int64_t enough)
 {
-    const int shorter = scan->width < scan->height ? scan->width : scan->height;
+    const int shorter = width < height ? width : height;
     int reduction = decoder->reduces && enough > 0 ? MAX_REDUCTION : 1;
     while (reduction > 1 && shorter < enough * reduction)
         reduction /= 2;
@@ -132,7 +132,7 @@ static enum rn_status decode(const uint8_t *bytes, size_t n, const struct rn_ima
     if (status)
         return status;
     struct rn_image_info info = describe(decoder, &scan, n);
-    const int reduction = choose_reduction(decoder, &scan, enough);
+    const int reduction = choose_reduction(decoder, scan.width, scan.height, enough);
     struct canvas canvas;
     canvas_init(&canvas, reduced(scan.width, reduction), reduced(scan.height, reduction),
                 info.exif_orientation);
@@ -150,13 +150,24 @@ enum rn_status rn_image_decode(const uint8_t *bytes, size_t n, const struct rn_i
     return decode(bytes, n, limits, 0, out, err);
 }
 
+static int64_t enough_for(const struct rn_image_limits *limits, const struct rn_recipe *recipe)
+{
+    return limits->full_size ? 0 : (int64_t)ENOUGH * recipe->resize;
+}
+
+int rn_image_reduction(const struct rn_image_info *info, const struct rn_image_limits *limits,
+                       const struct rn_recipe *recipe)
+{
+    return choose_reduction(formats[info->format].decoder, info->width, info->height,
+                            enough_for(limits, recipe));
+}
+
 enum rn_status rn_image_decode_for(const uint8_t *bytes, size_t n,
                                    const struct rn_image_limits *limits,
                                    const struct rn_recipe *recipe, struct rn_image *out,
                                    struct rn_error *err)
 {
-    return decode(bytes, n, limits, limits->full_size ? 0 : (int64_t)ENOUGH * recipe->resize, out,
-                  err);
+    return decode(bytes, n, limits, enough_for(limits, recipe), out, err);
 }
 
 void rn_image_done(struct rn_image *image)
