@@ -106,9 +106,10 @@ test-deps:
 ## make test       install what is missing, build and run all tests; T=batcher runs one suite
 test: test-deps
 	$(Q)$(MAKE) --no-print-directory run-tests
+# Twice as many tests at a time as there are cores: many of them wait for a server.
 run-tests: $(B)/run_tests $(B)/resnetd $(B)/resnetd-pull
 	$(Q)rm -f $(B)/exchanges.jsonl
-	$(Q)RESNETD_BINARY=$(B)/resnetd E2E_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
+	$(Q)RESNETD_BINARY=$(B)/resnetd E2E_EXCHANGES=$(B)/exchanges.jsonl $(B)/run_tests -j$$((2 * $(JOBS))) $(if $(T),--filter '$(T)/*') $(TEST_ARGS)
 
 ## make test-web   the page in a real browser; installs chromium, and two npm packages into build/web
 test-web: $(B)/resnetd
@@ -135,7 +136,7 @@ emulate: $(B)/resnetd
 ## make arm64      cross-compiles for arm64 and runs the tests under qemu; ARM64="SUITE/*"
 .PHONY: arm64
 arm64:
-	$(Q)tests/arm64.sh $(if $(ARM64),'$(ARM64)')
+	+$(Q)tests/arm64.sh $(if $(ARM64),'$(ARM64)')
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
