@@ -184,7 +184,7 @@ faults: $(B)/resnetd $(B)/fail.so
 	$(Q)tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so malloc $(or $(FAULT_STEP),7)
 
 ## make image      what a container of it is and does, without an engine; IMAGE=--build: Dockerfile by buildah
-image: $(B)/resnetd
+image: $(B)/resnetd $(B)/resnetd-pull
 	$(Q)tests/image.sh $(or $(IMAGE),$(B)/resnetd)
 ## make test-deb   make deb, installed, serving, purged in a Debian booted in a container
 .PHONY: test-deb

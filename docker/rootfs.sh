@@ -14,8 +14,8 @@ install -d "$root/usr/bin" "$root/usr/lib64" "$root/etc" "$root/models" "$root/v
 ln -s usr/bin "$root/bin"
 ln -s usr/lib "$root/lib"
 ln -s usr/lib64 "$root/lib64"
-install -m 755 "$binary" "$root/usr/bin/resnetd"
-strip "$root/usr/bin/resnetd"
+install -m 755 "$binary" "$root/usr/bin/${binary##*/}"
+strip "$root/usr/bin/${binary##*/}"
 
 # The library's file under the name that the loader asks for, and its package's records.
 packages=

@@ -13,10 +13,12 @@ max_ready_ms=100
 
 work=$(mktemp -d /var/tmp/resnetd-image.XXXXXX)
 root=$work/root
-launcher=
+puller=$work/puller # the root of the image that fetches models
+launcher= hub=
 trap 'stop_all' EXIT
 stop_all() {
     [[ -z $launcher ]] || kill -KILL "$launcher" 2>/dev/null || true
+    [[ -z $hub ]] || kill "$hub" 2>/dev/null || true
     wait 2>/dev/null || true
     rm -rf "$work"
 }
@@ -45,6 +47,7 @@ said() { sed -n "s/^$1 //p" docker/Dockerfile | tail -n 1; }
 
 lay_out() {
     docker/rootfs.sh "$1" "$root"
+    docker/rootfs.sh "$1-pull" "$puller"
     user=$(said USER)
     environment=$(said ENV)
 }
@@ -60,6 +63,9 @@ build() {
     buildah bud --quiet --format docker --build-arg BASE=localhost/$base --build-arg COMMIT=tested \
         --ignorefile docker/Dockerfile.dockerignore -f docker/Dockerfile -t $image . \
         >"$work/bud" 2>&1 || { tail -n 30 "$work/bud" >&2; fail "buildah could not build it"; }
+    buildah bud --quiet --format docker --build-arg BASE=localhost/$base --target pull \
+        --ignorefile docker/Dockerfile.dockerignore -f docker/Dockerfile -t $image-pull . \
+        >"$work/bud" 2>&1 || { tail -n 30 "$work/bud" >&2; fail "buildah could not build the other"; }
     config() { buildah inspect --type image --format "{{$1}}" $image; }
     user=$(config .Docker.Config.User)
     environment=$(config 'index .Docker.Config.Env 0')
@@ -77,17 +83,22 @@ build() {
     mounted=$(buildah mount "$container")
     cp -a "$mounted" "$root"
     buildah rm "$container" >/dev/null
+    container=$(buildah from $image-pull)
+    mounted=$(buildah mount "$container")
+    cp -a "$mounted" "$puller"
+    buildah rm "$container" >/dev/null
     echo "image: built by buildah; entrypoint, command, user, health check, labels as they should be"
     grep -h '^dockerfilelint' "$work/bud" || true
 }
 
-# As Docker reads it: with BASE's default in its place.
+# As Docker reads it: with BASE's default in its place. The tool knows that scratch has no tag, but
+# not as a stage with a name.
 lint_dockerfile() {
     if ! command -v npx >/dev/null; then
         echo "image: dockerfilelint NOT RUN, there is no npx"
         return
     fi
-    sed "s|\${BASE}|$(sed -n 's/^ARG BASE=//p' docker/Dockerfile)|" docker/Dockerfile \
+    sed "s|\${BASE}|$(sed -n 's/^ARG BASE=//p' docker/Dockerfile)|; s/^FROM scratch AS .*/FROM scratch/" docker/Dockerfile \
         >"$work/Dockerfile"
     npx --yes dockerfilelint@1.8.0 "$work/Dockerfile" >"$work/lint" 2>&1 ||
         { cat "$work/lint" >&2; fail "dockerfilelint complains"; }
@@ -121,6 +132,28 @@ for package in "$root"/var/lib/dpkg/status.d/*; do
 done
 echo "image: $((bytes / 1000)) kB in $(find "$root" -type f | wc -l) files, one program, no shell," \
     "records of $(find "$root/var/lib/dpkg/status.d" -type f | wc -l) packages"
+
+# The other one fetches a model as some user into a folder of his, from a hub on this machine.
+bytes=$(find "$puller" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')
+[[ $bytes -le $max_bytes ]] || fail "resnetd-pull: $bytes bytes, over $max_bytes"
+is "what can be executed of resnetd-pull" \
+    "$(cd "$puller" && find . -type f -perm /111 ! -name '*.so*')" ./usr/bin/resnetd-pull
+install -D -m 644 config/models/cifar10-resnet20.safetensors \
+    "$work/hub/some/net/resolve/main/model.safetensors"
+python3 -u -m http.server --bind 127.0.0.1 --directory "$work/hub" 0 >"$work/hub.log" 2>&1 &
+hub=$!
+until port=$(grep -oP 'port \K\d+' "$work/hub.log"); do
+    kill -0 $hub || fail "no hub: $(cat "$work/hub.log")"
+    sleep 0.05
+done
+chown 65532:65532 "$puller/models"
+env -i RESNETD_MODEL_DIR=/models "$(command -v chroot)" --userspec=65532:65532 "$puller" /usr/bin/resnetd-pull \
+    --hub "http://127.0.0.1:$port" some/net >"$work/log" 2>&1 || fail "resnetd-pull could not fetch"
+cmp -s config/models/cifar10-resnet20.safetensors "$puller/models/net/model.safetensors" ||
+    fail "resnetd-pull has fetched something else"
+kill $hub
+hub=
+echo "image: resnetd-pull, $((bytes / 1000)) kB: fetches a model as 65532:65532"
 
 # ---- running it --------------------------------------------------------------------------------
 
