@@ -29,7 +29,8 @@ int cmd_pull(int argc, char **argv, char **envp)
     words[0] = name;
     memcpy(words + 1, argv, (size_t)argc * sizeof *words);
     (void)execve(path, words, envp);
-    offline_complain("%s: %s (it is installed with resnetd; of the Docker image it is a target of its own, pull)",
+    offline_complain("%s: %s (it is installed with resnetd; of the Docker image it is a target of "
+                     "its own, pull)",
                      path, strerror(errno));
     free(words);
     return CMD_FAILED;
