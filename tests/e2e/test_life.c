@@ -63,7 +63,7 @@ Test(e2e_life, health_metrics_models_and_the_index_answer)
         "resnetd_http_requests_total{path=\"/classify\",method=\"POST\",code=\"200\"}",
         "resnetd_images_total{outcome=\"ok\",reason=\"\"}",
         "resnetd_decode_duration_predicted_seconds{format=\"jpeg\",reduction=\"1\",megapixels="
-        "\"1\"} ",
+        "\"1\"}",
         "resnetd_engine_batch_duration_predicted_seconds{model=\"cifar10-resnet20\",batch_size="
         "\"1\"}",
         "process_resident_memory_bytes",
