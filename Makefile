@@ -214,7 +214,7 @@ simulate: $(B)/simulate
 		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/overload.svg
 	$(Q)cd build/load/slow && awk -F'\t' -v title="The same when a fifth of the uploads take 0.5 to 1.2 deadlines" \
 		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/uploads.svg
-## make soak       memory over REQUESTS (200000) good, bad and broken-off requests
+## make soak       memory over REQUESTS (200000) good, bad and broken-off requests; EVERY seconds, LIMIT_MIB
 soak: $(B)/resnetd
 	$(Q)tests/load/soak.sh $(B)/resnetd $(LOAD_ARGS)
 ## make throughput 16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"
