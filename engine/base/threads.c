@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/base/cpu.h"
 #include "engine/engine.h"
@@ -21,6 +22,8 @@
 #define ITEM_MASK ((UINT64_C(1) << ITEM_BITS) - 1)
 #define ROUND_ITEMS (1 << (ITEM_BITS - 1)) /* leaves room for claims beyond the last item */
 #define SPINS 2000                         /* pauses before a worker sleeps, about 50 µs */
+#define LATE_NS 1500000u                   /* longer than the event loop and a decode take */
+#define KEEPS 50                           /* times what it took */
 
 struct rn_threads {
     _Alignas(64) atomic_uint_fast64_t ticket; /* run << 40 | n_items << 20 | next item */
@@ -64,13 +67,29 @@ static void work(struct rn_threads *t)
     }
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* A scheduler takes a core from a thread that computes only every few milliseconds, however short
- * the work is that waits for it. */
+ * the work is that waits for it. Where a core that was given away comes back late, other processes
+ * had it: they take turns by themselves, and it is kept for a while. */
 static void give_way(struct rn_threads *t)
 {
+    static _Thread_local uint64_t kept_until_ns;
     const rn_threads_waits_fn waits = atomic_load_explicit(&t->waits, memory_order_acquire);
-    if (waits && waits(t->waits_context))
-        (void)sched_yield();
+    if (!waits || !waits(t->waits_context))
+        return;
+    const uint64_t start_ns = now_ns();
+    if (start_ns < kept_until_ns)
+        return;
+    (void)sched_yield();
+    const uint64_t end_ns = now_ns();
+    if (end_ns - start_ns > LATE_NS)
+        kept_until_ns = end_ns + KEEPS * (end_ns - start_ns);
 }
 
 static bool idle(struct rn_threads *t)
