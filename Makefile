@@ -205,6 +205,10 @@ load: $(B)/resnetd $(B)/open_loop $(B)/fail.so
 	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
 	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so 1 4 6 7
 	$(Q)REQUESTS=40000 tests/load/soak.sh $(B)/resnetd
+## make reload     what clients notice of models being loaded, MODEL=PATH (the embedded file); LOAD_ARGS="IMAGES"
+.PHONY: reload
+reload: $(B)/resnetd $(B)/open_loop
+	$(Q)tests/load/reload.sh $(B)/resnetd $(B)/open_loop $(if $(MODEL),$(MODEL),config/models/cifar10-resnet20.safetensors) $(LOAD_ARGS)
 ## make simulate   overload in simulated time: docs/overload.svg, and with slow uploads docs/uploads.svg
 simulate: $(B)/simulate
 	$(Q)mkdir -p build/load/fast build/load/slow
