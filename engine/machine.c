@@ -122,6 +122,7 @@ static void measure_bf16x3(void *context, int thread)
         .tiles = tiles,
         .n_tiles = TILES,
         .n_out = OUT_BLOCKS,
+        .group_out = OUT_BLOCKS,
         .bias = weights,
         .out = weights + WEIGHTS_FLOATS + IN_FLOATS,
         .out_stride = (size_t)2 * BF16X3_ROWS * CHANNEL_BLOCK,

@@ -62,9 +62,9 @@ SIMD void store(const struct bf16x3 *g, const struct sums *s, int from, int to)
  * high · high, high · low, is the same however many there are. Meanwhile, since the matrix unit
  * leaves the others free, the sums before are stored, and n_fetch lines are fetched at every step.
  */
-SIMD void multiply(const struct bf16x3 *g, const struct bf16x3_tile *tiles, int n_tiles, int n_out,
-                   const uint16_t *w, const float *bias, const struct sums *before,
-                   const uint16_t *fetch, int n_fetch, float *values)
+SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16x3_tile *tiles,
+                   int n_tiles, int n_out, const uint16_t *w, const float *bias,
+                   const struct sums *before, const uint16_t *fetch, int n_fetch, float *values)
 {
     const int per_step =
         (before->n_tiles * BF16X3_ROWS + g->n_pairs * g->n_taps - 1) / (g->n_pairs * g->n_taps);
@@ -76,8 +76,8 @@ SIMD void multiply(const struct bf16x3 *g, const struct bf16x3_tile *tiles, int 
     for (int pair = 0; pair < g->n_pairs; pair++)
         for (int tap = 0; tap < g->n_taps; tap++, w += 2 * n_out * TILE_VALUES) {
             const size_t at = (size_t)pair * g->in_stride + g->tap_offset[tap];
-            const uint16_t *a = g->in + tiles[0].in + at;
-            const uint16_t *b = g->in + tiles[n_tiles - 1].in + at;
+            const uint16_t *a = in + tiles[0].in + at;
+            const uint16_t *b = in + tiles[n_tiles - 1].in + at;
             _tile_loadd(6, w, TILE_ROW_BYTES);
             _tile_loadd(4, a + g->in_low, g->in_row);
             _tile_dpbf16ps(0, 4, 6);
@@ -143,6 +143,7 @@ static void bf16x3(const struct bf16x3 *g)
     configure_tiles();
     for (int block = 0, turn = 0; block < g->n_out; block += 2) {
         const int n_out = block + 2 <= g->n_out ? 2 : 1;
+        const uint16_t *in = g->in + (size_t)((g->group_at + block) / g->group_out) * g->in_group;
         const uint16_t *w = g->weights + (size_t)block * block_values;
         const uint16_t *fetch = block + 2 < g->n_out ? w + 2 * block_values : g->next;
         const int n_fetch = fetch ? n_lines : 0;
@@ -157,13 +158,13 @@ static void bf16x3(const struct bf16x3 *g)
                 .values = values[turn],
             };
             if (now.n_tiles == 2 && n_out == 2)
-                multiply(g, now.tiles, 2, 2, w, bias, &before, fetch, n_fetch, values[turn]);
+                multiply(g, in, now.tiles, 2, 2, w, bias, &before, fetch, n_fetch, values[turn]);
             else if (now.n_tiles == 2)
-                multiply(g, now.tiles, 2, 1, w, bias, &before, fetch, n_fetch, values[turn]);
+                multiply(g, in, now.tiles, 2, 1, w, bias, &before, fetch, n_fetch, values[turn]);
             else if (n_out == 2)
-                multiply(g, now.tiles, 1, 2, w, bias, &before, fetch, n_fetch, values[turn]);
+                multiply(g, in, now.tiles, 1, 2, w, bias, &before, fetch, n_fetch, values[turn]);
             else
-                multiply(g, now.tiles, 1, 1, w, bias, &before, fetch, n_fetch, values[turn]);
+                multiply(g, in, now.tiles, 1, 1, w, bias, &before, fetch, n_fetch, values[turn]);
             before = now;
             if (fetch)
                 fetch +=

@@ -165,6 +165,9 @@ struct bf16x3 {
                                 [n_pairs][n_taps][high, low][blocks][16 i / 2][16 k][2 of i] */
     const struct bf16x3_tile *tiles;
     int n_tiles, n_out;
+    int group_out;   /* so many blocks of outputs, an even number, read the same pairs of inputs; */
+    int group_at;    /* of the first of which so many come before; */
+    size_t in_group; /* the next ones' are so many values further */
     const float *bias, *residual; /* [n_out][16]; like out, or NULL */
     float *out;
     size_t out_stride; /* floats from one block of output channels to the next */

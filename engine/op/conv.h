@@ -20,8 +20,9 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
 enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err);
 
-/* On a matrix unit, fp32 products as three of bf16. Any kernel, stride and padding; one group;
- * blocked input, or planar with up to 4 channels and a kernel of up to 8. */
+/* On a matrix unit, fp32 products as three of bf16. Any kernel, stride and padding; one group, or
+ * as many outputs as inputs and groups that divide 32 channels or are multiples of them; blocked
+ * input, or planar with up to 4 channels and a kernel of up to 8. */
 bool conv_bf16x3_possible(const struct op_spec *spec);
 enum rn_status conv_bf16x3_prepare(const struct op_spec *spec, struct arena *arena,
                                    struct op_prepared *out, struct rn_error *err);

@@ -26,6 +26,8 @@ struct conv {
     struct op_spec spec;
     struct bf16x3_map map; /* a band of it, split */
     int n_taps, out_blocks;
+    int n_pairs;               /* that an output reads: all, or those of its group */
+    int group_out;             /* output blocks that read the same pairs */
     size_t *tap_offset;        /* [n_taps], values */
     bool banded;               /* each thread splits what it multiplies; else an image is a band */
     int rows, band_rows;       /* of tiles: of an image, and at most of a band */
@@ -84,13 +86,16 @@ static void multiply(const struct conv_run *run, const uint16_t *in, size_t firs
     const size_t map = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
     first += (size_t)block * map;
     struct bf16x3 tiles = {
-        .in = in,
+        .in = in + (size_t)(block / c->group_out * c->n_pairs) * c->map.pair,
         .in_row = BF16X3_DEPTH * sizeof *in,
         .in_low = c->map.low,
         .in_stride = c->map.pair,
         .tap_offset = c->tap_offset,
         .n_taps = c->n_taps,
-        .n_pairs = c->map.n_pairs,
+        .n_pairs = c->n_pairs,
+        .group_out = c->group_out,
+        .group_at = block % c->group_out,
+        .in_group = (size_t)c->n_pairs * c->map.pair,
         .tiles = c->tiles + from,
         .n_tiles = to - from,
         .n_out = end - block,
@@ -235,12 +240,13 @@ static float bf16_value(uint16_t x)
     return value;
 }
 
-/* Weight of output o under tap, value i of a tile's row; zero beyond the layer. */
+/* Weight of output o under tap, value i of a tile's row; zero beyond the layer and the group. */
 static float weight_at(const struct conv *c, int o, int pair, int tap, int i)
 {
     const struct op_spec *s = &c->spec;
-    const int k = s->attrs.kernel;
-    int channel = pair * BF16X3_DEPTH + i, at = tap;
+    const int k = s->attrs.kernel, in_per_group = s->in.c / s->attrs.groups;
+    const int first_pair = o / CHANNEL_BLOCK / c->group_out * c->n_pairs;
+    int channel = (first_pair + pair) * BF16X3_DEPTH + i, at = tap;
     if (c->map.layout == BF16X3_PIXELS) { /* a tap is a row of the window */
         channel = i % BF16X3_CHANNELS;
         if (i / BF16X3_CHANNELS >= k)
@@ -249,8 +255,11 @@ static float weight_at(const struct conv *c, int o, int pair, int tap, int i)
     }
     if (channel >= s->in.c || o >= s->out.c)
         return 0;
-    return s->params
-        .weight[((size_t)o * (size_t)s->in.c + (size_t)channel) * (size_t)(k * k) + (size_t)at];
+    channel -= o / (s->out.c / s->attrs.groups) * in_per_group;
+    if (channel < 0 || channel >= in_per_group)
+        return 0;
+    return s->params.weight[((size_t)o * (size_t)in_per_group + (size_t)channel) * (size_t)(k * k) +
+                            (size_t)at];
 }
 
 static void pack(const struct conv *c, uint16_t *packed)
@@ -258,7 +267,7 @@ static void pack(const struct conv *c, uint16_t *packed)
     for (int b = 0; b < c->out_blocks; b += 2) {
         op_rest(&c->spec);
         const int n_out = b + 2 <= c->out_blocks ? 2 : 1;
-        for (int pair = 0; pair < c->map.n_pairs; pair++)
+        for (int pair = 0; pair < c->n_pairs; pair++)
             for (int tap = 0; tap < c->n_taps; tap++, packed += 2 * n_out * TILE_VALUES)
                 for (int o = 0; o < n_out * CHANNEL_BLOCK; o++)
                     for (int i = 0; i < BF16X3_DEPTH; i++) {
@@ -298,6 +307,13 @@ static void plan_layout(struct conv *c)
         c->map.n_phases = k < stride ? k : stride;
         c->map.plane_w = c->row_positions = s->out.w + (k - 1) / stride;
     }
+    c->n_pairs = c->map.n_pairs;
+    c->group_out = c->out_blocks + 1; /* more than there are */
+    if (s->attrs.groups > 1) {
+        const int in_per_group = s->in.c / s->attrs.groups;
+        c->n_pairs = in_per_group > BF16X3_DEPTH ? in_per_group / BF16X3_DEPTH : 1;
+        c->group_out = 2 * c->n_pairs;
+    }
     const int band_tiles = c->map.layout == BF16X3_PIXELS ? BAND_TILES_PIXELS : BAND_TILES;
     const int tiles_rows = band_tiles * BF16X3_ROWS / c->row_positions;
     const size_t row_values =
@@ -305,7 +321,7 @@ static void plan_layout(struct conv *c)
         BF16X3_DEPTH;
     const int rows = (int)(MAX_BAND_VALUES / row_values);
     c->band_rows = rows < tiles_rows ? rows : tiles_rows;
-    c->panel = (size_t)(c->map.n_pairs * c->n_taps) * 4 * TILE_VALUES;
+    c->panel = (size_t)(c->n_pairs * c->n_taps) * 4 * TILE_VALUES;
     const size_t weights = (size_t)c->out_blocks * c->panel / 2 * sizeof *c->weights;
     c->banded = c->map.layout == BF16X3_PIXELS ||
                 (c->rows >= 2 * c->band_rows && c->band_rows > 0 && weights <= MAX_BAND_WEIGHTS);
@@ -382,11 +398,19 @@ static void find_tiles(const struct conv *c)
     }
 }
 
+/* As many outputs as inputs, and groups that share a pair of blocks or take up whole ones. */
+static bool groups_fit(const struct op_spec *s)
+{
+    const int in_per_group = s->in.c / s->attrs.groups;
+    return s->attrs.groups == 1 || (s->in.c == s->out.c && (BF16X3_DEPTH % in_per_group == 0 ||
+                                                            in_per_group % BF16X3_DEPTH == 0));
+}
+
 bool conv_bf16x3_possible(const struct op_spec *s)
 {
-    return s->kernels->bf16x3 && s->attrs.groups == 1 &&
-           (s->in_border < 0 || (s->in.c <= BF16X3_CHANNELS && s->attrs.kernel <= WINDOW_PIXELS &&
-                                 s->attrs.pad == s->in_border));
+    return s->kernels->bf16x3 && groups_fit(s) &&
+           (s->in_border < 0 || (s->attrs.groups == 1 && s->in.c <= BF16X3_CHANNELS &&
+                                 s->attrs.kernel <= WINDOW_PIXELS && s->attrs.pad == s->in_border));
 }
 
 static size_t scratch_bytes(const struct conv *c)

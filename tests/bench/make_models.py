@@ -3,7 +3,8 @@
 ONNX Runtime. For timing only; a plan's time does not depend on the values.
 
     apt install python3-onnx python3-numpy
-    /usr/bin/python3 tests/bench/make_models.py resnet18|resnet34|resnet50|resnet101|resnet152 FOLDER
+    /usr/bin/python3 tests/bench/make_models.py MODEL FOLDER
+with MODEL resnet18, resnet34, resnet50, resnet101, resnet152 or resnext50_32x4d
 
 SPDX-License-Identifier: MIT
 """
@@ -21,13 +22,15 @@ DEPTHS = {
     "resnet50": (3, [3, 4, 6, 3]),
     "resnet101": (3, [3, 4, 23, 3]),
     "resnet152": (3, [3, 8, 36, 3]),
+    "resnext50_32x4d": (3, [3, 4, 6, 3]),
 }
 
 
 class Net:
     """Collects weights under torchvision's names and the ONNX nodes that use them."""
 
-    def __init__(self):
+    def __init__(self, groups):
+        self.groups = groups  # of the 3x3 of a bottleneck
         self.random = np.random.default_rng(1)
         self.weights, self.nodes = {}, []
 
@@ -41,11 +44,11 @@ class Net:
         self.weights[name] = values.astype(np.float32)
         return name
 
-    def conv(self, x, name, bn, channels, kernel, stride, relu):
-        n_in, n_out = channels
+    def conv(self, x, name, bn, channels, kernel, stride, relu, groups=1):
+        n_in, n_out = channels[0] // groups, channels[1]
         weight = self.weight(f"{name}.weight", (n_out, n_in, kernel, kernel), n_in * kernel**2)
         x = self.add("Conv", [x, weight], kernel_shape=[kernel] * 2, strides=[stride] * 2,
-                     pads=[kernel // 2] * 4)
+                     pads=[kernel // 2] * 4, group=groups)
         names = [f"{bn}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
         for part, value in zip(names, (1, 0, 0, 1)):
             self.weights[part] = np.full(n_out, value, np.float32)
@@ -56,11 +59,13 @@ class Net:
         n_out = planes * (4 if convs == 3 else 1)
         sizes = [(n_in, planes, 3), (planes, planes, 3)]
         if convs == 3:
-            sizes = [(n_in, planes, 1), (planes, planes, 3), (planes, n_out, 1)]
+            width = planes * 2 if self.groups > 1 else planes
+            sizes = [(n_in, width, 1), (width, width, 3), (width, n_out, 1)]
         y = x
         for i, (a, b, kernel) in enumerate(sizes, 1):
             here = stride if i == convs - 1 else 1  # v1.5: the 3x3 of a bottleneck strides
-            y = self.conv(y, f"{name}.conv{i}", f"{name}.bn{i}", (a, b), kernel, here, i < convs)
+            y = self.conv(y, f"{name}.conv{i}", f"{name}.bn{i}", (a, b), kernel, here, i < convs,
+                          self.groups if kernel == 3 else 1)
         if stride != 1 or n_in != n_out:
             x = self.conv(x, f"{name}.downsample.0", f"{name}.downsample.1", (n_in, n_out), 1,
                           stride, False)
@@ -69,7 +74,7 @@ class Net:
 
 def build(name):
     convs, depths = DEPTHS[name]
-    net = Net()
+    net = Net(32 if name.startswith("resnext") else 1)
     x = net.conv("input", "conv1", "bn1", (3, 64), 7, 2, True)
     x = net.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     channels = 64

@@ -49,7 +49,7 @@ for model in "$@"; do
 import statistics, sys
 model, batch, threads, ours, theirs = sys.argv[1:]
 ours, theirs = [[float(t) for t in text.split()] for text in (ours, theirs)]
-line = f"{model:9} batch {batch:2} {threads} threads: resnetd {statistics.median(ours):8.2f} ms"
+line = f"{model:15} batch {batch:2} {threads} threads: resnetd {statistics.median(ours):8.2f} ms"
 if theirs:
     ratio = statistics.median(b / a for a, b in zip(ours, theirs))
     line += f", ONNX Runtime {statistics.median(theirs):8.2f} ms, ratio {ratio:.2f}"

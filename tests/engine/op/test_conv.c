@@ -307,6 +307,11 @@ Test(conv, bf16x3_equals_the_naive_loops)
         {3, 128, 14, 14, 64, 3, 2, 1, 1, false, true, true, BF16X3},
         {1, 16, 32, 32, 16, 3, 1, 1, 1, false, true, true, BF16X3},
         {9, 48, 5, 5, 16, 5, 3, 4, 1, false, false, false, BF16X3},
+        {1, 128, 14, 14, 128, 3, 1, 1, 32, false, false, true, BF16X3}, /* ResNeXt 32x4d */
+        {2, 256, 9, 9, 256, 3, 2, 1, 8, false, true, true, BF16X3},
+        {1, 256, 30, 30, 256, 3, 1, 1, 4, false, true, true, BF16X3}, /* two pairs a group */
+        {1, 384, 9, 9, 384, 3, 1, 1, 2, false, false, true, BF16X3},  /* chunks within a group */
+        {1, 48, 11, 11, 48, 3, 1, 1, 48, false, false, true, BF16X3}, /* depthwise */
         {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true, BF16X3},
         {1, 3, 225, 225, 64, 7, 2, 3, 1, true, false, true, BF16X3},
         {2, 1, 19, 37, 33, 8, 1, 0, 1, true, false, true, BF16X3},
