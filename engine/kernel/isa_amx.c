@@ -13,7 +13,7 @@
 #define TILE_VALUES (BF16X3_ROWS * BF16X3_DEPTH) /* bf16 values of one */
 #define TILE_ROW_BYTES 64
 #define SUMS (BF16X3_ROWS * CHANNEL_BLOCK)
-#define PANEL_LINES 64 /* of 64 bytes: weights of two blocks of outputs for a pair and tap */
+#define STEP_LINES 64 /* of 64 bytes: weights of two blocks of outputs for a pair and tap */
 
 /* Palette 1: all eight tiles of 16 rows × 64 bytes. */
 SIMD void configure_tiles(void)
@@ -58,9 +58,17 @@ SIMD void store(const struct bf16x3 *g, const struct sums *s, int from, int to)
     }
 }
 
+/* Fetches n lines of 64 bytes into L2, and returns where the next ones are. */
+SIMD const uint16_t *fetch_lines(const uint16_t *at, int n)
+{
+    for (int line = 0; line < n; line++, at += TILE_ROW_BYTES / sizeof *at)
+        __builtin_prefetch(at, 0, 2);
+    return at;
+}
+
 /* The sums of one or two tiles × one or two blocks, from the bias on. The order, low · high,
  * high · high, high · low, is the same however many there are. Meanwhile, since the matrix unit
- * leaves the others free, the sums before are stored, and n_fetch lines are fetched at every step.
+ * leaves the others free, the sums before are stored, and n_fetch lines fetched four times a step.
  */
 SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16x3_tile *tiles,
                    int n_tiles, int n_out, const uint16_t *w, const float *bias,
@@ -78,6 +86,7 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
             const size_t at = (size_t)pair * g->in_stride + g->tap_offset[tap];
             const uint16_t *a = in + tiles[0].in + at;
             const uint16_t *b = in + tiles[n_tiles - 1].in + at;
+            fetch = fetch_lines(fetch, n_fetch);
             _tile_loadd(6, w, TILE_ROW_BYTES);
             _tile_loadd(4, a + g->in_low, g->in_row);
             _tile_dpbf16ps(0, 4, 6);
@@ -85,12 +94,14 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
                 _tile_loadd(7, w + TILE_VALUES, TILE_ROW_BYTES);
                 _tile_dpbf16ps(1, 4, 7);
             }
+            fetch = fetch_lines(fetch, n_fetch);
             if (n_tiles == 2) {
                 _tile_loadd(5, b + g->in_low, g->in_row);
                 _tile_dpbf16ps(2, 5, 6);
                 if (n_out == 2)
                     _tile_dpbf16ps(3, 5, 7);
             }
+            fetch = fetch_lines(fetch, n_fetch);
             _tile_loadd(4, a, g->in_row);
             _tile_dpbf16ps(0, 4, 6);
             if (n_out == 2)
@@ -101,6 +112,7 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
                 if (n_out == 2)
                     _tile_dpbf16ps(3, 5, 7);
             }
+            fetch = fetch_lines(fetch, n_fetch);
             _tile_loadd(6, w + n_out * TILE_VALUES, TILE_ROW_BYTES);
             _tile_dpbf16ps(0, 4, 6);
             if (n_tiles == 2)
@@ -113,8 +125,6 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
             }
             store(g, before, stored, stored + per_step);
             stored += per_step;
-            for (int line = 0; line < n_fetch; line++, fetch += TILE_ROW_BYTES / sizeof *fetch)
-                __builtin_prefetch(fetch, 0, 2);
         }
     _tile_stored(0, values, TILE_ROW_BYTES);
     if (n_out == 2)
@@ -138,7 +148,7 @@ static void bf16x3(const struct bf16x3 *g)
 {
     _Alignas(64) float values[2][4 * SUMS], bias[2 * SUMS];
     const size_t block_values = (size_t)(g->n_pairs * g->n_taps) * 2 * TILE_VALUES;
-    const int n_lines = PANEL_LINES / ((g->n_tiles + 1) / 2);
+    const int quarter = (STEP_LINES / 4 - 1) / ((g->n_tiles + 1) / 2) + 1;
     struct sums before = {.n_tiles = 0};
     configure_tiles();
     for (int block = 0, turn = 0; block < g->n_out; block += 2) {
@@ -146,7 +156,7 @@ static void bf16x3(const struct bf16x3 *g)
         const uint16_t *in = g->in + (size_t)((g->group_at + block) / g->group_out) * g->in_group;
         const uint16_t *w = g->weights + (size_t)block * block_values;
         const uint16_t *fetch = block + 2 < g->n_out ? w + 2 * block_values : g->next;
-        const int n_fetch = fetch ? n_lines : 0;
+        const int n_fetch = fetch ? quarter : 0;
         spread_bias(g->bias + block * CHANNEL_BLOCK, n_out, bias);
         for (int t = 0; t < g->n_tiles; t += 2, turn = !turn) {
             const struct sums now = {
@@ -168,7 +178,7 @@ static void bf16x3(const struct bf16x3 *g)
             before = now;
             if (fetch)
                 fetch +=
-                    (size_t)(g->n_pairs * g->n_taps * n_fetch) * TILE_ROW_BYTES / sizeof *fetch;
+                    (size_t)(g->n_pairs * g->n_taps * 4 * n_fetch) * TILE_ROW_BYTES / sizeof *fetch;
         }
     }
     store(g, &before, 0, before.n_tiles * BF16X3_ROWS);
