@@ -4,6 +4,7 @@
 #include "server/cmd/pace.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -14,6 +15,7 @@
 #define MOST_WAITING 2         /* times the work */
 
 static _Thread_local struct pace self;
+static atomic_bool hurries;
 
 uint64_t pace_look(struct pace *pace, uint64_t now_ns, uint64_t cpu_ns, bool *yields)
 {
@@ -38,6 +40,11 @@ static uint64_t read_ns(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void pace_hurry(void)
+{
+    atomic_store(&hurries, true);
+}
+
 void pace_begin(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, NICE); /* Linux: of the thread */
@@ -52,7 +59,7 @@ void pace_rest(void)
     const uint64_t rest_ns = pace_look(&self, read_ns(CLOCK_MONOTONIC), cpu_ns, &yields);
     if (yields)
         (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
-    if (rest_ns == 0)
+    if (rest_ns == 0 || atomic_load(&hurries))
         return;
     const struct timespec rest = {.tv_sec = (time_t)(rest_ns / 1000000000u),
                                   .tv_nsec = (long)(rest_ns % 1000000000u)};

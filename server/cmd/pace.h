@@ -5,7 +5,8 @@
  * Any thread, each by itself. For a piece it takes a core only where none is wanted (SCHED_IDLE):
  * the engine's threads wait for each other, and one that stands behind another thread for a time
  * slice delays them all. Where other processes keep the cores busy such a thread would starve; if
- * the first pieces waited long for a core it therefore stays an ordinary one of less weight.
+ * the first pieces waited long for a core it therefore stays an ordinary one of less weight. Where
+ * a service manager forbids both (our units do), what is left is the rests.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_SERVER_CMD_PACE_H
@@ -18,6 +19,9 @@
 void pace_begin(void);
 /* Between two pieces of work. */
 void pace_rest(void);
+
+/* From now on nobody rests: the process is about to end and waits for them. */
+void pace_hurry(void);
 
 /* What a thread has done so far, by the clock and by its own CPU time. */
 struct pace {

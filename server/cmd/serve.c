@@ -26,6 +26,7 @@
 #include "server/cmd/listeners.h"
 #include "server/cmd/models.h"
 #include "server/cmd/orphans.h"
+#include "server/cmd/pace.h"
 #include "server/cmd/pool.h"
 #include "server/cmd/watchdog.h"
 #include "server/log.h"
@@ -114,6 +115,7 @@ static void on_signal(uv_signal_t *handle, int number)
     notify_send("STOPPING=1");
     watchdog_say(&s->watchdog, "draining, ");
     s->api.draining = true;
+    pace_hurry();
     listeners_leave(&s->listeners);
     metrics_set(s->metrics, METRIC_READY, "", 0);
     s->drain_started_ms = uv_now(&s->loop);
