@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine/base/threads.h"
 #include "engine/engine.h"
@@ -39,6 +41,29 @@ static float *new_floats(size_t n)
     cr_assert_not_null(p);
     memset(p, 0, n * sizeof *p);
     return p;
+}
+
+/* Scratch that ends where no page is, and holds NaN, should anybody read what was not written. */
+struct scratch {
+    char *pages, *start;
+    size_t page_bytes;
+};
+
+static struct scratch new_scratch(size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (bytes + page - 1) / page * page;
+    struct scratch s = {.page_bytes = used + page};
+    s.pages = mmap(NULL, s.page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq((void *)s.pages, MAP_FAILED);
+    memset(s.pages, 0xff, used);
+    cr_assert_eq(mprotect(s.pages + used, page, PROT_NONE), 0);
+    s.start = s.pages + used - bytes;
+    return s;
+}
+
+static void free_scratch(const struct scratch *s)
+{
+    (void)munmap(s->pages, s->page_bytes);
 }
 
 static size_t blocked_at(struct shape s, int n, int c, int y, int x)
@@ -169,23 +194,21 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         else
             status = conv_direct_prepare(&spec, &arena, &prepared, &err);
         cr_assert_eq(status, RN_OK, "%s", err.text);
-        size_t own = prepared.thread_scratch_bytes / sizeof(float);
-        float *scratch = new_floats(prepared.scratch_bytes / sizeof(float));
-        float *thread_scratch = new_floats((size_t)rn_threads_count(threads) * own);
-        memset(scratch, 0xff, prepared.scratch_bytes); /* NaN, should anybody read it */
-        memset(thread_scratch, 0xff, (size_t)rn_threads_count(threads) * own * sizeof(float));
+        struct scratch shared = new_scratch(prepared.scratch_bytes);
+        struct scratch own =
+            new_scratch((size_t)rn_threads_count(threads) * prepared.thread_scratch_bytes);
         struct op_args args = {.in = b.in,
                                .residual = t->residual ? b.residual : NULL,
                                .out = b.out,
                                .n = t->n,
                                .threads = threads,
-                               .scratch = scratch,
-                               .thread_scratch = (char *)thread_scratch,
+                               .scratch = (float *)(void *)shared.start,
+                               .thread_scratch = own.start,
                                .thread_scratch_bytes = prepared.thread_scratch_bytes};
         prepared.run(prepared.data, &args);
         check_values(t, &b, out, spec.kernels->name);
-        free(scratch);
-        free(thread_scratch);
+        free_scratch(&shared);
+        free_scratch(&own);
         arena_done(&arena);
     }
     free_buffers(&b);
