@@ -240,45 +240,39 @@ static float bf16_value(uint16_t x)
     return value;
 }
 
-/* Weight of output o under tap, value i of a tile's row; zero beyond the layer and the group. */
-static float weight_at(const struct conv *c, int o, int pair, int tap, int i)
+/* The weight of output o for value i of a tile's row, under a tap, of a pair that o reads. */
+static void pack_weight(const struct conv *c, float weight, int o, int pair, int tap, int i,
+                        uint16_t *packed)
 {
-    const struct op_spec *s = &c->spec;
-    const int k = s->attrs.kernel, in_per_group = s->in.c / s->attrs.groups;
-    const int first_pair = o / CHANNEL_BLOCK / c->group_out * c->n_pairs;
-    int channel = (first_pair + pair) * BF16X3_DEPTH + i, at = tap;
-    if (c->map.layout == BF16X3_PIXELS) { /* a tap is a row of the window */
-        channel = i % BF16X3_CHANNELS;
-        if (i / BF16X3_CHANNELS >= k)
-            return 0;
-        at = tap * k + i / BF16X3_CHANNELS;
-    }
-    if (channel >= s->in.c || o >= s->out.c)
-        return 0;
-    channel -= o / (s->out.c / s->attrs.groups) * in_per_group;
-    if (channel < 0 || channel >= in_per_group)
-        return 0;
-    return s->params.weight[((size_t)o * (size_t)in_per_group + (size_t)channel) * (size_t)(k * k) +
-                            (size_t)at];
+    const int n_out = o / CHANNEL_BLOCK / 2 * 2 + 2 <= c->out_blocks ? 2 : 1;
+    const size_t step = (size_t)(pair * c->n_taps + tap) * 2 * (size_t)n_out * TILE_VALUES;
+    uint16_t *high = packed + (size_t)(o / CHANNEL_BLOCK / 2) * c->panel + step +
+                     o / CHANNEL_BLOCK % 2 * TILE_VALUES + i / 2 * BF16X3_DEPTH +
+                     o % CHANNEL_BLOCK * 2 + i % 2;
+    *high = round_to_bf16(weight);
+    high[n_out * TILE_VALUES] = round_to_bf16(weight - bf16_value(*high));
 }
 
+/* In the order of the file; what is beyond the layer and the groups stays zero. */
 static void pack(const struct conv *c, uint16_t *packed)
 {
-    for (int b = 0; b < c->out_blocks; b += 2) {
-        op_rest(&c->spec);
-        const int n_out = b + 2 <= c->out_blocks ? 2 : 1;
-        for (int pair = 0; pair < c->n_pairs; pair++)
-            for (int tap = 0; tap < c->n_taps; tap++, packed += 2 * n_out * TILE_VALUES)
-                for (int o = 0; o < n_out * CHANNEL_BLOCK; o++)
-                    for (int i = 0; i < BF16X3_DEPTH; i++) {
-                        const float w = weight_at(c, b * CHANNEL_BLOCK + o, pair, tap, i);
-                        const size_t at =
-                            (size_t)(o / CHANNEL_BLOCK * TILE_VALUES + i / 2 * BF16X3_DEPTH +
-                                     o % CHANNEL_BLOCK * 2 + i % 2);
-                        packed[at] = round_to_bf16(w);
-                        packed[(size_t)(n_out * TILE_VALUES) + at] =
-                            round_to_bf16(w - bf16_value(packed[at]));
-                    }
+    const struct op_spec *s = &c->spec;
+    const float *weight = s->params.weight;
+    const int k = s->attrs.kernel, in_per_group = s->in.c / s->attrs.groups;
+    for (int o = 0; o < s->out.c; o++) {
+        const int group = o / (s->out.c / s->attrs.groups);
+        const int first = o / CHANNEL_BLOCK / c->group_out * c->n_pairs * BF16X3_DEPTH;
+        for (int channel = group * in_per_group; channel < (group + 1) * in_per_group; channel++)
+            for (int tap = 0; tap < k * k; tap++, weight++) {
+                if (c->map.layout == BF16X3_PIXELS) /* a tap is a row of the window */
+                    pack_weight(c, *weight, o, 0, tap / k, tap % k * BF16X3_CHANNELS + channel,
+                                packed);
+                else
+                    pack_weight(c, *weight, o, (channel - first) / BF16X3_DEPTH, tap,
+                                (channel - first) % BF16X3_DEPTH, packed);
+            }
+        if (o % (2 * CHANNEL_BLOCK) == 0)
+            op_rest(s);
     }
 }
 
