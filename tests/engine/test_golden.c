@@ -276,7 +276,7 @@ ParameterizedTest(int *index, golden, logits_equal_pytorch)
         if (getenv("GOLDEN_TABLE"))
             (void)printf("%-28s %11llu parameters  %-8s difference %.1e  (PyTorch's own %.1e)\n",
                          golden->name, (unsigned long long)golden->parameters,
-                         direct ? "direct" : "winograd", worst, golden->noise);
+                         direct ? "direct" : "fast", worst, golden->noise);
         cr_expect_leq(worst, TOLERANCE, "%s is off by %.2e of its largest logit", golden->name,
                       worst);
         check_bits(golden, model, images, logits);
