@@ -115,8 +115,8 @@ struct strassen_out {
 /* A matrix unit multiplies bf16 (the upper half of an fp32: 8 bits of significand) and adds up in
  * fp32. An fp32 x is high + low + an error of at most 2⁻¹⁸ |x|, where high = bf16(x) and low =
  * bf16(x - high), both rounded to nearest even; so x · w = high · high + high · low + low · high
- * within 3 · 2⁻¹⁸ |x · w|, most often within less than what summing in fp32 costs (Henry, Tang &
- * Heinecke 2019, arXiv:1904.06376). */
+ * within 3 · 2⁻¹⁸ |x · w|: 17 bits of significand, where fp32 has 24 (Henry, Tang & Heinecke 2019,
+ * arXiv:1904.06376). Denormals count as zero. */
 #define BF16X3_ROWS 16  /* positions of a tile */
 #define BF16X3_DEPTH 32 /* input channels of a tile: a pair of channel blocks */
 #define BF16X3_NOWHERE SIZE_MAX
