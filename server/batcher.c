@@ -164,9 +164,11 @@ bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window
     *wake_ns = UINT64_MAX;
     if (batcher->n_ready == 0)
         return false;
-    if (batcher->n_ready >= batcher->curve.best || batcher->n_expected == 0)
+    const bool chosen = window_ns == BATCHER_WORTHWHILE; /* else somebody has set the window */
+    const int enough = chosen ? batcher->curve.best : batcher->curve.max;
+    if (batcher->n_ready >= enough || batcher->n_expected == 0)
         return true;
-    if (window_ns == BATCHER_WORTHWHILE)
+    if (chosen)
         window_ns = worthwhile_ns(batcher);
     uint64_t latest_ns = UINT64_MAX;
     const uint64_t run_ns = batcher->curve.batch_ns[batcher->n_ready + 1];

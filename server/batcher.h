@@ -38,10 +38,11 @@ struct request_image *batcher_expire(struct batcher *batcher, uint64_t now_ns);
 void batcher_set_answer(struct batcher *batcher, uint64_t answer_ns);
 
 #define BATCHER_WORTHWHILE UINT64_MAX
-/* Should a batch leave now, the engine being idle? When it is as large as is worth it; when nothing
- * is expected, so that waiting would not help; when the oldest image has waited for window_ns, or
- * for as long as company could save (BATCHER_WORTHWHILE); when the tightest deadline leaves no more
- * time than a run takes. If not now, *wake_ns is when to ask again. */
+/* Should a batch leave now, the engine being idle? When nothing is expected, so that waiting would
+ * not help; when it is full, or the oldest image has waited for window_ns; with BATCHER_WORTHWHILE
+ * when it is as large as is worth it, or has waited for as long as company could save; and when the
+ * tightest deadline leaves no more time than a run takes. If not now, *wake_ns is when to ask
+ * again. */
 bool batcher_due(const struct batcher *batcher, uint64_t now_ns, uint64_t window_ns,
                  uint64_t *wake_ns);
 /* The oldest ready images into out, at most max_batch and no more than let each of them be done

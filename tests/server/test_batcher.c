@@ -155,7 +155,9 @@ Test(batcher, leaves_at_once_when_more_images_would_gain_nothing)
     cr_assert_eq(batcher_best_batch(batcher), 1);
     add(0, 5 * MS, FAR);
     batcher_expect(batcher, 3);
-    cr_assert(due(5 * MS, &wake));
+    cr_assert(batcher_due(batcher, 5 * MS, BATCHER_WORTHWHILE, &wake));
+    cr_assert_not(due(5 * MS, &wake), "who sets a window wants it");
+    cr_assert_eq(wake, 5 * MS + WINDOW);
 }
 
 Test(batcher, makes_a_batch_no_larger_than_its_tightest_deadline_allows)
