@@ -53,7 +53,7 @@ SIMD void store(const struct bf16x3 *g, const struct sums *s, int from, int to)
             __m512 y = _mm512_load_ps(values);
             if (s->residual)
                 y = _mm512_add_ps(y, _mm512_load_ps(s->residual + at));
-            _mm512_store_ps(s->out + at, _mm512_max_ps(y, least));
+            _mm512_store_ps(s->out + at, _mm512_max_ps(least, y)); /* NaN stays NaN */
         }
     }
 }
