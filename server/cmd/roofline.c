@@ -26,10 +26,8 @@
 static const struct {
     const char *algorithm, *colour;
 } colours[] = {
-    {"direct", "#1f77b4"},
-    {"winograd4", "#d62728"},
-    {"winograd2", "#ff7f0e"},
-    {"gemm", "#2ca02c"},
+    {"direct", "#1f77b4"},   {"winograd4", "#d62728"}, {"winograd2", "#ff7f0e"},
+    {"strassen", "#8c564b"}, {"bf16x3", "#9467bd"},    {"gemm", "#2ca02c"},
 };
 #define N_COLOURS (sizeof colours / sizeof *colours)
 
@@ -101,12 +99,29 @@ static void add_dots(struct text *out, const struct roofline *r)
         text_format(out, ": %s, %.0f GFLOP/s, %.1f operations per byte</title></circle>\n",
                     d->algorithm, d->gflops, d->flops_per_byte);
     }
-    for (size_t i = 0; i < N_COLOURS; i++)
+}
+
+static bool has_dot(const struct roofline *r, const char *algorithm)
+{
+    for (size_t i = 0; i < r->n_dots; i++)
+        if (strcmp(r->dots[i].algorithm, algorithm) == 0)
+            return true;
+    return false;
+}
+
+/* The algorithms that there are dots of. */
+static void add_legend(struct text *out, const struct roofline *r)
+{
+    int y = BOTTOM - 110;
+    for (size_t i = 0; i < N_COLOURS; i++) {
+        if (!has_dot(r, colours[i].algorithm))
+            continue;
         text_format(out,
-                    "<circle cx=\"%d\" cy=\"%zu\" r=\"5\" fill=\"%s\"/><text x=\"%d\" y=\"%zu\">%s"
-                    "</text>\n",
-                    RIGHT - 110, BOTTOM - 90 + 20 * i, colours[i].colour, RIGHT - 98,
-                    BOTTOM - 86 + 20 * i, colours[i].algorithm);
+                    "<circle cx=\"%d\" cy=\"%d\" r=\"5\" fill=\"%s\"/>"
+                    "<text x=\"%d\" y=\"%d\">%s</text>\n",
+                    RIGHT - 110, y, colours[i].colour, RIGHT - 98, y + 4, colours[i].algorithm);
+        y += 20;
+    }
 }
 
 bool roofline_write(const char *path, const struct roofline *roofline)
@@ -124,6 +139,7 @@ bool roofline_write(const char *path, const struct roofline *roofline)
     add_axes(&out);
     add_roof(&out, roofline);
     add_dots(&out, roofline);
+    add_legend(&out, roofline);
     text_add(&out, "</svg>\n");
     return svg_save(&out, path);
 }
