@@ -24,6 +24,7 @@
 #define MIN_SWEEP_MS 10
 #define DRAIN_SWEEP_MS 100
 #define MAX_DRAIN_ACCEPTS 256 /* rounds of accepting what waits in the backlog */
+#define SETTLE_MS 5           /* for handshakes that have begun */
 
 /* ---- the library's callbacks ------------------------------------------------------------------
  */
@@ -420,7 +421,10 @@ void http_drain(struct http *http)
     if (http->draining)
         return;
     http->leaving = http->draining = true;
-    for (int i = 0; i < MAX_DRAIN_ACCEPTS && poll(&backlog, 1, 0) == 1; i++)
+    if (!http->listener.passed)
+        listen_shut(&http->listener);
+    const int settle_ms = http->listener.passed ? 0 : SETTLE_MS;
+    for (int i = 0; i < MAX_DRAIN_ACCEPTS && poll(&backlog, 1, settle_ms) == 1; i++)
         (void)MHD_run(http->daemon); /* whoever is connected already is served */
     stop_listening(http);
     (void)uv_timer_start(&http->sweep, http_conn_on_sweep, DRAIN_SWEEP_MS, DRAIN_SWEEP_MS);

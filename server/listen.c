@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #define BACKLOG 1024
+#define TCP_FLAGS_AT 13 /* RFC 9293, section 3.1 */
+#define TCP_SYN 0x02
 
 static void set_option(int fd, int level, int name, int value)
 {
@@ -163,7 +166,7 @@ static enum rn_status adopt(const char *listen_text, const char *scheme, struct 
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
         fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen_text, strerror(errno));
-    *out = (struct listener){.fd = fd};
+    *out = (struct listener){.fd = fd, .passed = true};
     name_address(out, scheme);
     if (strncmp(out->address, "unix:", strlen("unix:")) != 0)
         set_tcp_options(fd);
@@ -212,6 +215,20 @@ enum rn_status listen_open(const char *listen, const char *scheme, struct listen
     name_address(&listener, scheme);
     *out = listener;
     return RN_OK;
+}
+
+void listen_shut(const struct listener *listener)
+{
+    /* A packet begins with the TCP header. Who has been answered already may finish. */
+    struct sock_filter no_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, TCP_FLAGS_AT),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TCP_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {.len = sizeof no_syn / sizeof *no_syn, .filter = no_syn};
+    if (listener->fd >= 0)
+        (void)setsockopt(listener->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 void listen_close(struct listener *listener)
