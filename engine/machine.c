@@ -100,12 +100,12 @@ static void measure_tile(void *context, int thread)
 /* The same of the matrix unit: two tiles of positions by turns, their input and weights in L1. */
 static void measure_bf16x3(void *context, int thread)
 {
-    enum { PAIRS = TILE_BLOCKS / 2, TILES = 64, TILE = BF16X3_ROWS * BF16X3_DEPTH };
+    enum { PAIRS = TILE_BLOCKS / 2, TILES = 64 };
     struct measure *m = context;
     float *weights = m->tile + (size_t)thread * SHARE_FLOATS;
     struct bf16x3_tile tiles[TILES];
     for (size_t t = 0; t < TILES; t++) {
-        tiles[t].in = t % 2 * PAIRS * 2 * TILE;
+        tiles[t].in = t % 2 * PAIRS * 2 * BF16X3_TILE;
         for (size_t r = 0; r < BF16X3_ROWS; r++)
             tiles[t].at[r] = (t % 2 * BF16X3_ROWS + r) * CHANNEL_BLOCK;
     }
@@ -113,8 +113,8 @@ static void measure_bf16x3(void *context, int thread)
     const struct bf16x3 product = {
         .in = (const uint16_t *)(const void *)(weights + WEIGHTS_FLOATS),
         .in_row = BF16X3_DEPTH * sizeof(uint16_t),
-        .in_low = TILE,
-        .in_stride = (size_t)2 * TILE,
+        .in_low = BF16X3_TILE,
+        .in_stride = (size_t)2 * BF16X3_TILE,
         .tap_offset = &tap,
         .n_taps = 1,
         .n_pairs = PAIRS,

@@ -5,12 +5,10 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <immintrin.h>
-#include <string.h>
 
 #include "engine/kernel/kernel.h"
 
 #define SIMD static inline __attribute__((always_inline))
-#define TILE_VALUES (BF16X3_ROWS * BF16X3_DEPTH) /* bf16 values of one */
 #define TILE_ROW_BYTES 64
 #define SUMS (BF16X3_ROWS * CHANNEL_BLOCK)
 #define STEP_LINES 64 /* of 64 bytes: weights of two blocks of outputs for a pair and tap */
@@ -82,7 +80,7 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
     _tile_loadd(2, bias, TILE_ROW_BYTES);
     _tile_loadd(3, bias + SUMS, TILE_ROW_BYTES);
     for (int pair = 0; pair < g->n_pairs; pair++)
-        for (int tap = 0; tap < g->n_taps; tap++, w += 2 * n_out * TILE_VALUES) {
+        for (int tap = 0; tap < g->n_taps; tap++, w += 2 * n_out * BF16X3_TILE) {
             const size_t at = (size_t)pair * g->in_stride + g->tap_offset[tap];
             const uint16_t *a = in + tiles[0].in + at;
             const uint16_t *b = in + tiles[n_tiles - 1].in + at;
@@ -91,7 +89,7 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
             _tile_loadd(4, a + g->in_low, g->in_row);
             _tile_dpbf16ps(0, 4, 6);
             if (n_out == 2) {
-                _tile_loadd(7, w + TILE_VALUES, TILE_ROW_BYTES);
+                _tile_loadd(7, w + BF16X3_TILE, TILE_ROW_BYTES);
                 _tile_dpbf16ps(1, 4, 7);
             }
             fetch = fetch_lines(fetch, n_fetch);
@@ -113,12 +111,12 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
                     _tile_dpbf16ps(3, 5, 7);
             }
             fetch = fetch_lines(fetch, n_fetch);
-            _tile_loadd(6, w + n_out * TILE_VALUES, TILE_ROW_BYTES);
+            _tile_loadd(6, w + n_out * BF16X3_TILE, TILE_ROW_BYTES);
             _tile_dpbf16ps(0, 4, 6);
             if (n_tiles == 2)
                 _tile_dpbf16ps(2, 5, 6);
             if (n_out == 2) {
-                _tile_loadd(7, w + 3 * TILE_VALUES, TILE_ROW_BYTES);
+                _tile_loadd(7, w + 3 * BF16X3_TILE, TILE_ROW_BYTES);
                 _tile_dpbf16ps(1, 4, 7);
                 if (n_tiles == 2)
                     _tile_dpbf16ps(3, 5, 7);
@@ -147,7 +145,7 @@ SIMD void spread_bias(const float *bias, int n_out, float *tile)
 static void bf16x3(const struct bf16x3 *g)
 {
     _Alignas(64) float values[2][4 * SUMS], bias[2 * SUMS];
-    const size_t block_values = (size_t)(g->n_pairs * g->n_taps) * 2 * TILE_VALUES;
+    const size_t block_values = (size_t)(g->n_pairs * g->n_taps) * 2 * BF16X3_TILE;
     const int quarter = (STEP_LINES / 4 - 1) / ((g->n_tiles + 1) / 2) + 1;
     struct sums before = {.n_tiles = 0};
     configure_tiles();

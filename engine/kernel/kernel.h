@@ -119,6 +119,7 @@ struct strassen_out {
  * arXiv:1904.06376). Denormals count as zero. */
 #define BF16X3_ROWS 16  /* positions of a tile */
 #define BF16X3_DEPTH 32 /* input channels of a tile: a pair of channel blocks */
+#define BF16X3_TILE (BF16X3_ROWS * BF16X3_DEPTH)
 #define BF16X3_NOWHERE SIZE_MAX
 
 /* `n` positions × a pair of channel blocks, in_step floats apart: the high halves of their 32

@@ -21,7 +21,7 @@ void bf16x3_split_points(const struct bf16x3_map *m, const float *in, int from, 
         const float *first = in + (size_t)(p / points) * shape_blocked_size(s->in) +
                              (size_t)((y * s->in.w + x) * stride) * CHANNEL_BLOCK;
         uint16_t *tile =
-            out + (size_t)((p - from) / BF16X3_ROWS) * (size_t)m->n_pairs * 2 * TILE_VALUES;
+            out + (size_t)((p - from) / BF16X3_ROWS) * (size_t)m->n_pairs * 2 * BF16X3_TILE;
         for (int k = pair; k < end; k++) {
             const struct bf16x3_split split = {
                 .in = first + 2 * (size_t)k * map,

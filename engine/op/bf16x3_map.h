@@ -9,7 +9,6 @@
 #include "engine/op/op.h"
 
 #define WINDOW_PIXELS (BF16X3_DEPTH / BF16X3_CHANNELS)
-#define TILE_VALUES (BF16X3_ROWS * BF16X3_DEPTH)
 
 enum bf16x3_layout {
     /* For 1×1 kernels: the positions that the stride leaves, tile by tile:

@@ -51,17 +51,9 @@ struct conv_run {
     int n_tiles, n_tile_chunks, chunk_blocks; /* of an image's tiles and blocks, in items */
 };
 
-static size_t input_size(const struct op_spec *s)
-{
-    if (s->in_border < 0)
-        return shape_blocked_size(s->in);
-    const size_t border = 2 * (size_t)s->in_border;
-    return (size_t)s->in.c * ((size_t)s->in.h + border) * ((size_t)s->in.w + border);
-}
-
 static const float *input_of(const struct conv_run *run, int image)
 {
-    return run->args->in + (size_t)(run->first + image) * input_size(&run->conv->spec);
+    return run->args->in + (size_t)(run->first + image) * op_input_size(&run->conv->spec);
 }
 
 /* Floats to an image's output. */
@@ -245,12 +237,12 @@ static void pack_weight(const struct conv *c, float weight, int o, int pair, int
                         uint16_t *packed)
 {
     const int n_out = o / CHANNEL_BLOCK / 2 * 2 + 2 <= c->out_blocks ? 2 : 1;
-    const size_t step = (size_t)(pair * c->n_taps + tap) * 2 * (size_t)n_out * TILE_VALUES;
+    const size_t step = (size_t)(pair * c->n_taps + tap) * 2 * (size_t)n_out * BF16X3_TILE;
     uint16_t *high = packed + (size_t)(o / CHANNEL_BLOCK / 2) * c->panel + step +
-                     o / CHANNEL_BLOCK % 2 * TILE_VALUES + i / 2 * BF16X3_DEPTH +
+                     o / CHANNEL_BLOCK % 2 * BF16X3_TILE + i / 2 * BF16X3_DEPTH +
                      o % CHANNEL_BLOCK * 2 + i % 2;
     *high = round_to_bf16(weight);
-    high[n_out * TILE_VALUES] = round_to_bf16(weight - bf16_value(*high));
+    high[n_out * BF16X3_TILE] = round_to_bf16(weight - bf16_value(*high));
 }
 
 /* In the order of the file; what is beyond the layer and the groups stays zero. */
@@ -315,7 +307,7 @@ static void plan_layout(struct conv *c)
         BF16X3_DEPTH;
     const int rows = (int)(MAX_BAND_VALUES / row_values);
     c->band_rows = rows < tiles_rows ? rows : tiles_rows;
-    c->panel = (size_t)(c->n_pairs * c->n_taps) * 4 * TILE_VALUES;
+    c->panel = (size_t)(c->n_pairs * c->n_taps) * 4 * BF16X3_TILE;
     const size_t weights = (size_t)c->out_blocks * c->panel / 2 * sizeof *c->weights;
     c->banded = c->map.layout == BF16X3_PIXELS ||
                 (c->rows >= 2 * c->band_rows && c->band_rows > 0 && weights <= MAX_BAND_WEIGHTS);
@@ -331,8 +323,8 @@ static void plan_band(struct conv *c)
     const struct op_attrs *a = &c->spec.attrs;
     const int k = a->kernel, stride = a->stride;
     if (c->map.layout == BF16X3_POINTS) {
-        c->map.low = TILE_VALUES;
-        c->map.pair = 2 * TILE_VALUES;
+        c->map.low = BF16X3_TILE;
+        c->map.pair = 2 * BF16X3_TILE;
         c->band = (size_t)c->band_rows * (size_t)c->map.n_pairs * c->map.pair;
         c->tap_offset[0] = 0;
         return;

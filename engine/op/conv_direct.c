@@ -169,14 +169,6 @@ static void point_blocked(const struct conv *c, const float *image, int y, int x
     }
 }
 
-static size_t input_size(const struct op_spec *s)
-{
-    if (s->in_border < 0)
-        return shape_blocked_size(s->in);
-    size_t border = 2 * (size_t)s->in_border;
-    return (size_t)s->in.c * ((size_t)s->in.h + border) * ((size_t)s->in.w + border);
-}
-
 /* Spreads positions [from, to) of the flattened (image, y, x) evenly over tiles. */
 static void find_tiles(const struct conv_run *run, int from, int to, struct item *item)
 {
@@ -190,7 +182,7 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
         const int rows = (to - p) / (item->n_tiles - tile);
         item->first[tile] = p - from;
         for (int r = 0; r < rows; r++, p++) {
-            const float *map = run->args->in + (size_t)image * input_size(s);
+            const float *map = run->args->in + (size_t)image * op_input_size(s);
             if (s->in_border >= 0)
                 in[r] = window_planar(c, map, y, x);
             else

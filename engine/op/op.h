@@ -106,6 +106,15 @@ enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena,
  * 1e-5: (x - mean) / sqrt(var + epsilon) * gamma + beta = x * scale + shift. */
 void op_bn_affine(const struct op_params *params, int c, float *scale, float *shift);
 
+/* Floats of one image of the input, blocked or planar. */
+static inline size_t op_input_size(const struct op_spec *spec)
+{
+    if (spec->in_border < 0)
+        return shape_blocked_size(spec->in);
+    const size_t border = 2 * (size_t)spec->in_border;
+    return (size_t)spec->in.c * ((size_t)spec->in.h + border) * ((size_t)spec->in.w + border);
+}
+
 /* The output side of a window of `kernel` at `stride` over `side` values with `pad` on both ends.
  */
 static inline int op_window_out(int side, int kernel, int stride, int pad)
