@@ -64,6 +64,50 @@ SIMD const uint16_t *fetch_lines(const uint16_t *at, int n)
     return at;
 }
 
+/* The products of the tiles at a and b, for one pair and tap. Returns where to fetch on. */
+SIMD const uint16_t *step(const struct bf16x3 *g, const uint16_t *a, const uint16_t *b, int n_tiles,
+                          int n_out, const uint16_t *w, const uint16_t *fetch, int n_fetch)
+{
+    fetch = fetch_lines(fetch, n_fetch);
+    _tile_loadd(6, w, TILE_ROW_BYTES);
+    _tile_loadd(4, a + g->in_low, g->in_row);
+    _tile_dpbf16ps(0, 4, 6);
+    if (n_out == 2) {
+        _tile_loadd(7, w + BF16X3_TILE, TILE_ROW_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    fetch = fetch_lines(fetch, n_fetch);
+    if (n_tiles == 2) {
+        _tile_loadd(5, b + g->in_low, g->in_row);
+        _tile_dpbf16ps(2, 5, 6);
+        if (n_out == 2)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+    fetch = fetch_lines(fetch, n_fetch);
+    _tile_loadd(4, a, g->in_row);
+    _tile_dpbf16ps(0, 4, 6);
+    if (n_out == 2)
+        _tile_dpbf16ps(1, 4, 7);
+    if (n_tiles == 2) {
+        _tile_loadd(5, b, g->in_row);
+        _tile_dpbf16ps(2, 5, 6);
+        if (n_out == 2)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+    fetch = fetch_lines(fetch, n_fetch);
+    _tile_loadd(6, w + n_out * BF16X3_TILE, TILE_ROW_BYTES);
+    _tile_dpbf16ps(0, 4, 6);
+    if (n_tiles == 2)
+        _tile_dpbf16ps(2, 5, 6);
+    if (n_out == 2) {
+        _tile_loadd(7, w + 3 * BF16X3_TILE, TILE_ROW_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+        if (n_tiles == 2)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+    return fetch;
+}
+
 /* The sums of one or two tiles × one or two blocks, from the bias on. The order, low · high,
  * high · high, high · low, is the same however many there are. Meanwhile, since the matrix unit
  * leaves the others free, the sums before are stored, and n_fetch lines fetched four times a step.
@@ -84,43 +128,7 @@ SIMD void multiply(const struct bf16x3 *g, const uint16_t *in, const struct bf16
             const size_t at = (size_t)pair * g->in_stride + g->tap_offset[tap];
             const uint16_t *a = in + tiles[0].in + at;
             const uint16_t *b = in + tiles[n_tiles - 1].in + at;
-            fetch = fetch_lines(fetch, n_fetch);
-            _tile_loadd(6, w, TILE_ROW_BYTES);
-            _tile_loadd(4, a + g->in_low, g->in_row);
-            _tile_dpbf16ps(0, 4, 6);
-            if (n_out == 2) {
-                _tile_loadd(7, w + BF16X3_TILE, TILE_ROW_BYTES);
-                _tile_dpbf16ps(1, 4, 7);
-            }
-            fetch = fetch_lines(fetch, n_fetch);
-            if (n_tiles == 2) {
-                _tile_loadd(5, b + g->in_low, g->in_row);
-                _tile_dpbf16ps(2, 5, 6);
-                if (n_out == 2)
-                    _tile_dpbf16ps(3, 5, 7);
-            }
-            fetch = fetch_lines(fetch, n_fetch);
-            _tile_loadd(4, a, g->in_row);
-            _tile_dpbf16ps(0, 4, 6);
-            if (n_out == 2)
-                _tile_dpbf16ps(1, 4, 7);
-            if (n_tiles == 2) {
-                _tile_loadd(5, b, g->in_row);
-                _tile_dpbf16ps(2, 5, 6);
-                if (n_out == 2)
-                    _tile_dpbf16ps(3, 5, 7);
-            }
-            fetch = fetch_lines(fetch, n_fetch);
-            _tile_loadd(6, w + n_out * BF16X3_TILE, TILE_ROW_BYTES);
-            _tile_dpbf16ps(0, 4, 6);
-            if (n_tiles == 2)
-                _tile_dpbf16ps(2, 5, 6);
-            if (n_out == 2) {
-                _tile_loadd(7, w + 3 * BF16X3_TILE, TILE_ROW_BYTES);
-                _tile_dpbf16ps(1, 4, 7);
-                if (n_tiles == 2)
-                    _tile_dpbf16ps(3, 5, 7);
-            }
+            fetch = step(g, a, b, n_tiles, n_out, w, fetch, n_fetch);
             store(g, before, stored, stored + per_step);
             stored += per_step;
         }
