@@ -26,7 +26,7 @@ SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float 
             vec x = vec_set1(in[r][i]);
 #pragma GCC unroll 4
             for (int v = 0; v < n_out * BLOCK_VECS; v++)
-                acc[r][v] = vec_fma(x, wv[v], acc[r][v]);
+                vec_accumulate(&acc[r][v], x, wv[v]);
         }
     }
 }
@@ -49,8 +49,23 @@ SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int
     }
 }
 
+/* Fetches the lines that will be written, and what will be added: they have left the cache since
+ * they were last used. */
+SIMD void tile_fetch(const struct conv_tile *t, int rows, int n_out)
+{
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+        for (int b = 0; b < n_out; b++) {
+            const size_t at = t->at[r] + (size_t)b * t->out_stride;
+            __builtin_prefetch(t->out + at, 1);
+            if (t->residual)
+                __builtin_prefetch(t->residual + at);
+        }
+}
+
 SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
 {
+    tile_fetch(t, rows, n_out);
     vec acc[CONV_ROWS][TILE_VECS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)

@@ -47,8 +47,8 @@ __attribute__((constructor)) static void make_tables(void)
             continue;
         struct kernels *k = &tables[n_tables++];
         rows[i].init(k);
-        assert(k->gemm && k->winograd_in_2 && k->winograd_in_4);
-        assert(k->winograd_out_2 && k->winograd_out_4 && k->multiply_add);
+        assert(k->gemm && k->winograd_in_4 && k->winograd_in_6);
+        assert(k->winograd_out[2] && k->winograd_out[3] && k->winograd_out[4] && k->multiply_add);
         assert(k->name && k->conv && k->max && k->mean && k->affine && k->add);
         assert(k->conv_rows >= 1 && k->conv_rows <= KERNEL_MAX_ROWS);
         assert(k->conv_blocks == 1 || k->conv_blocks == 2);

@@ -52,20 +52,22 @@ struct conv_tile {
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
  * the order of i whatever the number of rows. What follows the last block of b is fetched
  * meanwhile, but not used. Strides in floats, multiples of 16. */
+#define GEMM_TAIL 12 /* of the stem: four pixels of three colours */
 struct gemm {
     const float *a;            /* [rows][depth] */
     const float *b;            /* [n_out][depth][16] */
     float *c;                  /* [n_out][rows][16] */
     size_t a_stride, c_stride; /* from row to row */
     size_t c_block;            /* from one block of columns to the next */
-    int rows, depth;           /* depth: a multiple of 16 */
+    int rows, depth;           /* depth: a multiple of 16, and then none or GEMM_TAIL */
     int n_out;                 /* any number */
 };
 
-/* Winograd F(m×m, 3×3): the transform of one input tile, (m+2)² positions × 16 channels, into as
- * many values that are multiplied one by one: out[p * out_stride], p = row * (m+2) + column. */
+/* Winograd F(m×m, r×r): the transform of one input tile, side² positions × 16 channels, side = m +
+ * r - 1, into as many values that are multiplied one by one: out[p * out_stride], p = row * side +
+ * column. */
 struct winograd_in {
-    const float *const *in; /* [(m+2)²]: the positions' first channels */
+    const float *const *in; /* [side²]: the positions' first channels */
     size_t in_offset;       /* floats added to every pointer of `in`: a channel block */
     float *out;
     size_t out_stride;
@@ -74,7 +76,7 @@ struct winograd_in {
 /* The transform of one tile of products back to m×m positions × 16 channels, of which the first
  * rows × columns are inside the map: act(transformed + bias + residual). */
 struct winograd_out {
-    const float *in; /* (m+2)² blocks, in_stride floats apart */
+    const float *in; /* side² blocks, in_stride floats apart */
     size_t in_stride;
     const float *bias;     /* [16] */
     const float *residual; /* like out, or NULL */
@@ -183,10 +185,9 @@ struct kernels {
     int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
     void (*conv)(const struct conv_tile *tile);
     void (*gemm)(const struct gemm *gemm);
-    void (*winograd_in_2)(const struct winograd_in *tile);
-    void (*winograd_in_4)(const struct winograd_in *tile);
-    void (*winograd_out_2)(const struct winograd_out *tile);
-    void (*winograd_out_4)(const struct winograd_out *tile);
+    void (*winograd_in_4)(const struct winograd_in *tile); /* by their side */
+    void (*winograd_in_6)(const struct winograd_in *tile);
+    void (*winograd_out[5])(const struct winograd_out *tile); /* [m], m = 2, 3, 4 */
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
     /* NULL where there is no matrix unit. */

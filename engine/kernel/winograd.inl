@@ -1,10 +1,11 @@
-/* Winograd's minimal filtering for 3×3 kernels (Lavin & Gray 2015, arXiv:1509.09308), written once
- * over a simd/ vocabulary: the transforms of input and product tiles, and the matrix products
- * between them. The includer defines CONV_ROWS and includes conv.inl first.
+/* Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308), written once over a simd/
+ * vocabulary: the transforms of input and product tiles, and the matrix products between them. The
+ * includer defines CONV_ROWS and includes conv.inl first.
  *
- * F(m×m, 3×3) computes m×m outputs from a tile of (m+2)×(m+2) inputs by (m+2)² multiplications per
- * pair of channels: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A. F(4) interpolates at 0, ±1, ±2, ∞ and F(2) at 0,
- * ±1, ∞.
+ * F(m×m, r×r) computes m×m outputs from a tile of side×side inputs, side = m + r - 1, by side²
+ * multiplications per pair of channels: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A. A side of 4 interpolates at
+ * 0, ±1, ∞ and one of 6 at 0, ±1, ±2, ∞; Bᵀ depends on these points only, so that F(4×4, 3×3) and
+ * F(3×3, 4×4) share it.
  *
  * SPDX-License-Identifier: MIT */
 
@@ -15,7 +16,7 @@ SIMD vec vec_axpy(vec a, float s, vec b)
 }
 
 /* One dimension of Bᵀ d: in and out are `step` vectors apart. */
-SIMD void filter_in_4(const vec *d, vec *out, int step)
+SIMD void filter_in_6(const vec *d, vec *out, int step)
 {
     vec even = vec_axpy(d[2 * step], -4.0f, d[4 * step]); /* d4 - 4 d2 */
     vec odd = vec_axpy(d[step], -4.0f, d[3 * step]);      /* d3 - 4 d1 */
@@ -30,7 +31,7 @@ SIMD void filter_in_4(const vec *d, vec *out, int step)
     out[4 * step] = vec_axpy(odd2, -2.0f, even2);
 }
 
-SIMD void filter_in_2(const vec *d, vec *out, int step)
+SIMD void filter_in_4(const vec *d, vec *out, int step)
 {
     vec first = vec_sub(d[0], d[2 * step]), last = vec_sub(d[3 * step], d[step]);
     vec sum = vec_add(d[step], d[2 * step]), dif = vec_sub(d[2 * step], d[step]);
@@ -51,16 +52,24 @@ SIMD void filter_out_4(const vec *m, vec *out, int step)
     out[3 * step] = vec_add(vec_axpy(dif2, 8.0f, dif1), m[5 * step]);
 }
 
+SIMD void filter_out_3(const vec *m, vec *out, int step)
+{
+    vec sum1 = vec_add(m[step], m[2 * step]), dif1 = vec_sub(m[step], m[2 * step]);
+    vec sum2 = vec_add(m[3 * step], m[4 * step]), dif2 = vec_sub(m[3 * step], m[4 * step]);
+    out[0] = vec_add(vec_add(m[0], sum1), sum2);
+    out[step] = vec_axpy(dif2, 2.0f, dif1);
+    out[2 * step] = vec_add(vec_axpy(sum2, 4.0f, sum1), m[5 * step]);
+}
+
 SIMD void filter_out_2(const vec *m, vec *out, int step)
 {
     out[0] = vec_add(vec_add(m[0], m[step]), m[2 * step]);
     out[step] = vec_add(vec_sub(m[step], m[2 * step]), m[3 * step]);
 }
 
-/* The two dimensions, fully unrolled: m is a constant where these are called. */
-SIMD void transform_in(const struct winograd_in *t, int m)
+/* The two dimensions, fully unrolled: side and m are constants where these are called. */
+SIMD void transform_in(const struct winograd_in *t, int side)
 {
-    const int side = m + 2;
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
         vec d[36], columns[36];
 #pragma GCC unroll 6
@@ -68,18 +77,18 @@ SIMD void transform_in(const struct winograd_in *t, int m)
 #pragma GCC unroll 6
             for (int y = 0; y < side; y++)
                 d[y * side + x] = vec_load(t->in[y * side + x] + t->in_offset + v);
-            if (m == 4)
-                filter_in_4(d + x, columns + x, side);
+            if (side == 6)
+                filter_in_6(d + x, columns + x, side);
             else
-                filter_in_2(d + x, columns + x, side);
+                filter_in_4(d + x, columns + x, side);
         }
 #pragma GCC unroll 6
         for (int y = 0; y < side; y++) {
             vec row[6];
-            if (m == 4)
-                filter_in_4(columns + y * side, row, 1);
+            if (side == 6)
+                filter_in_6(columns + y * side, row, 1);
             else
-                filter_in_2(columns + y * side, row, 1);
+                filter_in_4(columns + y * side, row, 1);
 #pragma GCC unroll 6
             for (int x = 0; x < side; x++)
                 vec_store(t->out + (size_t)(y * side + x) * t->out_stride + v, row[x]);
@@ -87,43 +96,59 @@ SIMD void transform_in(const struct winograd_in *t, int m)
     }
 }
 
+SIMD void filter_out(const vec *m, vec *out, int step, int outputs)
+{
+    if (outputs == 4)
+        filter_out_4(m, out, step);
+    else if (outputs == 3)
+        filter_out_3(m, out, step);
+    else
+        filter_out_2(m, out, step);
+}
+
+/* The rows of outputs from the transformed columns: act(row + bias + residual). */
+SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v, int m, int width,
+                        bool residual, bool relu)
+{
+    const int side = m == 2 ? 4 : 6;
+    const vec bias = vec_load(t->bias + v);
+    for (int y = 0; y < t->rows; y++) {
+        vec row[4];
+        filter_out(columns + y * side, row, 1, m);
+#pragma GCC unroll 4
+        for (int x = 0; x < width; x++) {
+            const size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
+            vec value = vec_add(row[x], bias);
+            if (residual)
+                value = vec_add(value, vec_load(t->residual + at));
+            if (relu)
+                value = vec_max(value, vec_set1(0.0f));
+            vec_store(t->out + at, value);
+        }
+    }
+}
+
 SIMD void transform_out(const struct winograd_out *t, int m)
 {
-    const int side = m + 2;
+    const int side = m == 2 ? 4 : 6;
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec p[36], columns[24], bias = vec_load(t->bias + v);
+        vec p[36], columns[24];
 #pragma GCC unroll 6
         for (int x = 0; x < side; x++) {
 #pragma GCC unroll 6
             for (int y = 0; y < side; y++)
                 p[y * side + x] = vec_load(t->in + (size_t)(y * side + x) * t->in_stride + v);
-            if (m == 4)
-                filter_out_4(p + x, columns + x, side);
-            else
-                filter_out_2(p + x, columns + x, side);
+            filter_out(p + x, columns + x, side, m);
         }
-        for (int y = 0; y < m && y < t->rows; y++) {
-            vec row[4];
-            if (m == 4)
-                filter_out_4(columns + y * side, row, 1);
-            else
-                filter_out_2(columns + y * side, row, 1);
-            for (int x = 0; x < m && x < t->columns; x++) {
-                size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
-                vec value = vec_add(row[x], bias);
-                if (t->residual)
-                    value = vec_add(value, vec_load(t->residual + at));
-                if (t->relu)
-                    value = vec_max(value, vec_set1(0.0f));
-                vec_store(t->out + at, value);
-            }
-        }
+        if (t->columns < m)
+            store_outputs(t, columns, v, m, t->columns, t->residual, t->relu);
+        else if (t->residual)
+            store_outputs(t, columns, v, m, m, true, t->relu);
+        else if (t->relu)
+            store_outputs(t, columns, v, m, m, false, true);
+        else
+            store_outputs(t, columns, v, m, m, false, false);
     }
-}
-
-static void winograd_in_2(const struct winograd_in *t)
-{
-    transform_in(t, 2);
 }
 
 static void winograd_in_4(const struct winograd_in *t)
@@ -131,9 +156,19 @@ static void winograd_in_4(const struct winograd_in *t)
     transform_in(t, 4);
 }
 
+static void winograd_in_6(const struct winograd_in *t)
+{
+    transform_in(t, 6);
+}
+
 static void winograd_out_2(const struct winograd_out *t)
 {
     transform_out(t, 2);
+}
+
+static void winograd_out_3(const struct winograd_out *t)
+{
+    transform_out(t, 3);
 }
 
 static void winograd_out_4(const struct winograd_out *t)
@@ -156,7 +191,8 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
             acc[r][v] = vec_set1(0.0f);
     }
     const size_t b_block = (size_t)g->depth * CHANNEL_BLOCK;
-    for (int i = 0; i < g->depth; i += CHANNEL_BLOCK) {
+    int i = 0;
+    for (; i + CHANNEL_BLOCK <= g->depth; i += CHANNEL_BLOCK) {
         for (int line = 0; line < n_fetch; line++, fetch += CHANNEL_BLOCK)
             __builtin_prefetch(fetch, 0, 2);
         tile_block(acc, in, b, b_block, rows, n_out, CHANNEL_BLOCK);
@@ -165,6 +201,8 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
         for (int r = 0; r < rows; r++)
             in[r] += CHANNEL_BLOCK;
     }
+    if (i < g->depth)
+        tile_block(acc, in, b, b_block, rows, n_out, GEMM_TAIL);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4

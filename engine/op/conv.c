@@ -40,10 +40,12 @@ static uint64_t flops(const struct op_attrs *a, struct shape in, struct shape ou
            (uint64_t)out.c * (uint64_t)out.h * (uint64_t)out.w;
 }
 
-/* 0 for direct convolution, else m of Winograd's F(m×m, 3×3). */
+/* 0 for direct convolution, else m of Winograd's F(m×m, r×r). */
 static int choose_winograd(const struct op_spec *s)
 {
     const struct op_attrs *a = &s->attrs;
+    if (!s->direct && s->in_border >= 0 && conv_winograd_stem_possible(s))
+        return 3;
     if (s->direct || s->in_border >= 0 || a->kernel != 3 || a->stride != 1 || a->pad != 1 ||
         a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
         return 0;

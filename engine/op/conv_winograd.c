@@ -1,9 +1,14 @@
-/* 3×3 convolution by Winograd's minimal filtering, F(2×2) or F(4×4): a tile of outputs costs (m+2)²
- * multiplications per pair of channels instead of 9m². See kernel/winograd.inl for the transforms.
+/* Convolution by Winograd's minimal filtering, F(m×m, r×r): a tile of m×m outputs costs (m+r-1)²
+ * multiplications per pair of channels instead of r²m². See kernel/winograd.inl for the transforms.
+ *
+ * 3×3 kernels at stride 1 are F(2×2, 3×3) or F(4×4, 3×3). The stem, 7×7 at stride 2, is F(3×3,
+ * 4×4): the four pixels of every 2×2 square become channels of one position, and what was an image
+ * of c channels is a map of 4c, over which a 4×4 kernel goes at stride 1, with zeros where it
+ * sticks out of the 7×7 one.
  *
  * The map is cut into tiles of m×m outputs. Input tiles are transformed into `values`, one matrix
- * of [tiles][channels] for each of the P = (m+2)² products; each is multiplied by its own matrix of
- * transformed weights; the products are transformed back, with bias, residual and ReLU.
+ * of [tiles][channels] for each of the P = (m+r-1)² products; each is multiplied by its own matrix
+ * of transformed weights; the products are transformed back, with bias, residual and ReLU.
  *
  * Two ways to spread that, with the same arithmetic. With many tiles a thread takes a group of them
  * through all three steps, and everything between stays in its cache. With few, when a thread would
@@ -11,21 +16,63 @@
  * takes some output channels.
  *
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/op/conv.h"
 
-#define MAX_PRODUCTS 36
-#define MAX_GROUP 32      /* tiles taken through the products at a time */
+#define MAX_SIDE 6 /* of a tile of inputs: m + r - 1 */
+#define MAX_PRODUCTS (MAX_SIDE * MAX_SIDE)
+#define MAX_TAPS 4        /* r */
+#define MAX_GROUP 30      /* tiles taken through the products at a time: whole tiles of rows */
 #define MIN_TILES 32      /* of a thread; with fewer, the threads share the transformed input, */
 #define MAX_SHARED 256    /* which is never more tiles than these */
-#define CHUNK_BLOCKS 4    /* output blocks whose products are kept at a time */
+#define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
+
+/* One of the filters: F(m×m, r×r). */
+struct filter {
+    int m, r;
+    const char *name;             /* of the algorithm */
+    double g[MAX_SIDE][MAX_TAPS]; /* transformed weights are G g Gᵀ */
+};
+
+static const struct filter filters[] = {
+    {.m = 2,
+     .r = 3,
+     .name = "winograd2",
+     .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
+    {.m = 4,
+     .r = 3,
+     .name = "winograd4",
+     .g = {{1.0 / 4, 0, 0},
+           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+           {1.0 / 24, 1.0 / 12, 1.0 / 6},
+           {1.0 / 24, -1.0 / 12, 1.0 / 6},
+           {0, 0, 1}}},
+    {.m = 3,
+     .r = 4,
+     .name = "winograd3",
+     .g = {{1.0 / 4, 0, 0, 0},
+           {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
+           {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
+           {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
+           {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
+           {0, 0, 0, 1}}},
+};
 
 struct winograd {
     struct op_spec spec;
-    int m, n_products, tile_rows, tile_columns;
+    const struct filter *filter;
+    struct shape map; /* the input, or the squares of the planar one */
+    int pad;          /* of the map */
+    int m, side, n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
+    int chunk;             /* output blocks whose products are kept at a time */
+    int depth;             /* of the products */
+    size_t scratch_floats; /* before the map of squares */
     /* [chunks][P][blocks of the chunk][channels][16]: in the order of reading; [out_blocks][16] */
     const float *weights, *bias;
 };
@@ -38,7 +85,7 @@ struct values {
 
 static struct values values_at(const struct winograd *w, float *floats, int n_tiles)
 {
-    const size_t row = (size_t)w->in_blocks * CHANNEL_BLOCK + PAD;
+    const size_t row = (size_t)w->in_blocks * CHANNEL_BLOCK + (w->in_blocks > 1 ? PAD : 0);
     return (struct values){floats, row, row * (size_t)n_tiles + PAD};
 }
 
@@ -47,7 +94,7 @@ static size_t values_size(const struct winograd *w, int n_tiles)
     return values_at(w, NULL, n_tiles).plane * (size_t)w->n_products;
 }
 
-/* [CHUNK_BLOCKS][P][tiles][16] */
+/* [chunk][P][tiles][16] */
 static size_t products_plane(int n_tiles)
 {
     return (size_t)n_tiles * CHANNEL_BLOCK + PAD;
@@ -56,22 +103,22 @@ static size_t products_plane(int n_tiles)
 /* Where the weights of output block b and product p begin. */
 static size_t panel_at(const struct winograd *w, int b, int p)
 {
-    const size_t panel = (size_t)w->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
-    const int first = b / CHUNK_BLOCKS * CHUNK_BLOCKS, left = w->out_blocks - first;
-    const int n = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
+    const size_t panel = (size_t)w->depth * CHANNEL_BLOCK;
+    const int first = b / w->chunk * w->chunk, left = w->out_blocks - first;
+    const int n = left < w->chunk ? left : w->chunk;
     return (size_t)(first * w->n_products + p * n + b - first) * panel;
 }
 
 static size_t products_size(const struct winograd *w, int n_tiles)
 {
-    return CHUNK_BLOCKS * (size_t)w->n_products * products_plane(n_tiles);
+    return (size_t)(w->chunk * w->n_products) * products_plane(n_tiles);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
 struct winograd_run {
     const struct winograd *winograd;
-    const struct op_args *args;
+    const struct op_args *args; /* in: the map */
     int n_tiles, n_groups;
     struct values shared; /* of all tiles; unused when threads keep their own */
 };
@@ -88,32 +135,72 @@ static void transform_in(const struct winograd_run *run, const struct values *va
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
-    const int side = w->m + 2, per_image = w->tile_rows * w->tile_columns;
+    const int side = w->side, per_image = w->tile_rows * w->tile_columns;
     const float *in[MAX_PRODUCTS];
     for (int t = from; t < to; t++, to_row++) {
-        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(s->in);
-        const int top = t % per_image / w->tile_columns * w->m - 1;
-        const int left = t % w->tile_columns * w->m - 1;
+        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(w->map);
+        const int top = t % per_image / w->tile_columns * w->m - w->pad;
+        const int left = t % w->tile_columns * w->m - w->pad;
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
                 const int iy = top + y, ix = left + x;
-                const bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
+                const bool inside = iy >= 0 && iy < w->map.h && ix >= 0 && ix < w->map.w;
                 in[y * side + x] =
-                    inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
+                    inside ? image + (size_t)(iy * w->map.w + ix) * CHANNEL_BLOCK : s->zeros;
             }
         for (int b = block; b < end; b++) {
             const struct winograd_in tile = {
                 .in = in,
-                .in_offset = (size_t)b * (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
+                .in_offset = (size_t)b * (size_t)(w->map.h * w->map.w) * CHANNEL_BLOCK,
                 .out = values->floats + (size_t)to_row * values->row + (size_t)b * CHANNEL_BLOCK,
                 .out_stride = values->plane,
             };
-            if (w->m == 4)
-                s->kernels->winograd_in_4(&tile);
+            if (side == 6)
+                s->kernels->winograd_in_6(&tile);
             else
-                s->kernels->winograd_in_2(&tile);
+                s->kernels->winograd_in_4(&tile);
         }
     }
+}
+
+/* Where the outputs of tile t begin in block 0, and how many there are. */
+struct place {
+    size_t at;
+    int rows, columns;
+};
+
+static struct place place_of(const struct winograd *w, int t)
+{
+    const struct shape out = w->spec.out;
+    const int per_image = w->tile_rows * w->tile_columns;
+    const int top = t % per_image / w->tile_columns * w->m;
+    const int left = t % w->tile_columns * w->m;
+    return (struct place){(size_t)(t / per_image) * shape_blocked_size(out) +
+                              (size_t)(top * out.w + left) * CHANNEL_BLOCK,
+                          out.h - top < w->m ? out.h - top : w->m,
+                          out.w - left < w->m ? out.w - left : w->m};
+}
+
+static size_t out_plane(const struct winograd *w)
+{
+    return (size_t)(w->spec.out.h * w->spec.out.w) * CHANNEL_BLOCK;
+}
+
+/* Fetches the lines that the outputs of tile t, blocks [block, end), will be written to, and what
+ * will be added: they have left the cache since they were last used. */
+static void fetch_outputs(const struct winograd_run *run, int t, int block, int end)
+{
+    const struct winograd *w = run->winograd;
+    const struct place place = place_of(w, t);
+    for (int b = block; b < end; b++)
+        for (int y = 0; y < place.rows; y++)
+            for (int x = 0; x < place.columns; x++) {
+                const size_t at = place.at + (size_t)b * out_plane(w) +
+                                  (size_t)(y * w->spec.out.w + x) * CHANNEL_BLOCK;
+                __builtin_prefetch(run->args->out + at, 1);
+                if (run->args->residual)
+                    __builtin_prefetch(run->args->residual + at, 0);
+            }
 }
 
 /* The products of one output block of tiles [from, to), back to outputs. */
@@ -122,13 +209,9 @@ static void transform_out(const struct winograd_run *run, const float *products,
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
-    const int per_image = w->tile_rows * w->tile_columns;
-    const size_t block_at = (size_t)block * (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
     for (int t = from; t < to; t++) {
-        const int top = t % per_image / w->tile_columns * w->m;
-        const int left = t % w->tile_columns * w->m;
-        const size_t at = (size_t)(t / per_image) * shape_blocked_size(s->out) + block_at +
-                          (size_t)(top * s->out.w + left) * CHANNEL_BLOCK;
+        const struct place place = place_of(w, t);
+        const size_t at = place.at + (size_t)block * out_plane(w);
         const struct winograd_out tile = {
             .in = products + (size_t)(t - from) * CHANNEL_BLOCK,
             .in_stride = products_plane(to - from),
@@ -136,14 +219,11 @@ static void transform_out(const struct winograd_run *run, const float *products,
             .residual = run->args->residual ? run->args->residual + at : NULL,
             .out = run->args->out + at,
             .row_stride = (size_t)s->out.w * CHANNEL_BLOCK,
-            .rows = s->out.h - top < w->m ? s->out.h - top : w->m,
-            .columns = s->out.w - left < w->m ? s->out.w - left : w->m,
+            .rows = place.rows,
+            .columns = place.columns,
             .relu = s->attrs.relu && !run->args->no_relu,
         };
-        if (w->m == 4)
-            s->kernels->winograd_out_4(&tile);
-        else
-            s->kernels->winograd_out_2(&tile);
+        s->kernels->winograd_out[w->m](&tile);
     }
 }
 
@@ -162,10 +242,12 @@ static void multiply(const struct winograd_run *run, const struct values *values
             .c_stride = CHANNEL_BLOCK,
             .c_block = of_block,
             .rows = to - from,
-            .depth = w->in_blocks * CHANNEL_BLOCK,
+            .depth = w->depth,
             .n_out = end - block,
         };
         w->spec.kernels->gemm(&gemm);
+        for (int t = from + p; t < to; t += w->n_products)
+            fetch_outputs(run, t, block, end);
     }
     for (int b = block; b < end; b++)
         transform_out(run, products + (size_t)(b - block) * of_block, from, to, b);
@@ -187,9 +269,9 @@ static void group_item(void *context, int item)
     float *products = own_scratch(run);
     const struct values values = values_at(w, products + products_size(w, MAX_GROUP), to - from);
     transform_in(run, &values, 0, from, to, 0, w->in_blocks);
-    for (int b = 0; b < w->out_blocks; b += CHUNK_BLOCKS)
+    for (int b = 0; b < w->out_blocks; b += w->chunk)
         multiply(run, &values, 0, products, from, to, b,
-                 b + CHUNK_BLOCKS < w->out_blocks ? b + CHUNK_BLOCKS : w->out_blocks);
+                 b + w->chunk < w->out_blocks ? b + w->chunk : w->out_blocks);
 }
 
 /* Item: one input block of one group of tiles. */
@@ -206,15 +288,15 @@ static void multiply_item(void *context, int item)
 {
     const struct winograd_run *run = context;
     const struct winograd *w = run->winograd;
-    const int group = item % run->n_groups, block = item / run->n_groups * CHUNK_BLOCKS;
+    const int group = item % run->n_groups, block = item / run->n_groups * w->chunk;
     const int from = group_start(run, group), to = group_start(run, group + 1);
     multiply(run, &run->shared, from, own_scratch(run), from, to, block,
-             block + CHUNK_BLOCKS < w->out_blocks ? block + CHUNK_BLOCKS : w->out_blocks);
+             block + w->chunk < w->out_blocks ? block + w->chunk : w->out_blocks);
 }
 
-static void run(const void *data, const struct op_args *args)
+/* Image by image or all at once: `args->in` are maps. */
+static void run_maps(const struct winograd *w, const struct op_args *args)
 {
-    const struct winograd *w = data;
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
     const int enough = n_threads * MIN_TILES < MAX_SHARED ? n_threads * MIN_TILES : MAX_SHARED;
@@ -227,48 +309,107 @@ static void run(const void *data, const struct op_args *args)
     }
     run.shared = values_at(w, args->scratch, run.n_tiles);
     threads_run(args->threads, run.n_groups * w->in_blocks, transform_item, &run);
-    const int n_chunks = (w->out_blocks + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS;
+    const int n_chunks = (w->out_blocks + w->chunk - 1) / w->chunk;
     threads_run(args->threads, run.n_groups * n_chunks, multiply_item, &run);
+}
+
+static void run(const void *data, const struct op_args *args)
+{
+    run_maps(data, args);
+}
+
+/* ---- the stem -------------------------------------------------------------------------------- */
+
+struct squares_run {
+    const struct winograd *winograd;
+    const float *planes; /* of one image, with their border */
+    float *map;
+};
+
+/* Item: a row of squares, [w][16], of the image with its border; where it has an odd side, zeros
+ * follow. Channel 4c + 2y + x of a square is pixel (y, x) of channel c. */
+static void squares_item(void *context, int row)
+{
+    const struct squares_run *run = context;
+    const struct winograd *w = run->winograd;
+    const struct op_spec *s = &w->spec;
+    const int width = s->in.w + 2 * s->in_border, height = s->in.h + 2 * s->in_border;
+    float *to = run->map + (size_t)row * (size_t)w->map.w * CHANNEL_BLOCK;
+    memset(to, 0, (size_t)w->map.w * CHANNEL_BLOCK * sizeof *to);
+    for (int c = 0; c < s->in.c; c++)
+        for (int y = 0; y < 2 && 2 * row + y < height; y++) {
+            const float *from =
+                run->planes + ((size_t)c * (size_t)height + (size_t)(2 * row + y)) * (size_t)width;
+            float *pair = to + 4 * c + 2 * y;
+            for (int x = 0; x < width / 2; x++, pair += CHANNEL_BLOCK)
+                memcpy(pair, from + 2 * x, 2 * sizeof *pair);
+            if (width % 2 != 0)
+                pair[0] = from[width - 1];
+        }
+}
+
+static void run_stem(const void *data, const struct op_args *args)
+{
+    const struct winograd *w = data;
+    float *map = args->scratch + w->scratch_floats;
+    for (int i = 0; i < args->n; i++) {
+        struct squares_run squares = {w, args->in + (size_t)i * op_input_size(&w->spec), map};
+        threads_run(args->threads, w->map.h, squares_item, &squares);
+        struct op_args one = *args;
+        const size_t at = (size_t)i * shape_blocked_size(w->spec.out);
+        one.in = map;
+        one.out += at;
+        one.residual = one.residual ? one.residual + at : NULL;
+        one.n = 1;
+        run_maps(w, &one);
+    }
 }
 
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* G of F(2) and F(4): transformed = G g Gᵀ. */
-static const double g_2[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-static const double g_4[6][3] = {{1.0 / 4, 0, 0},
-                                 {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                 {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                 {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                 {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                 {0, 0, 1}};
-
-/* out = a·x + b·y + c·z for a block of output channels. */
-static void combine(const double g[3], const double *x, const double *y, const double *z,
-                    double *out)
+/* out = Σ g[t] x[t] for a block of output channels. */
+static void combine(const double *g, int r, const double (*x)[CHANNEL_BLOCK], double *out)
 {
     for (int k = 0; k < CHANNEL_BLOCK; k++)
-        out[k] = g[0] * x[k] + g[1] * y[k] + g[2] * z[k];
+        out[k] = 0;
+    for (int t = 0; t < r; t++)
+        for (int k = 0; k < CHANNEL_BLOCK; k++)
+            out[k] += g[t] * x[t][k];
 }
 
-/* The kernels from input channel i to output block b, [P][16] in panels of their own. */
-static void pack_channel(const struct winograd *w, int b, int i, float *weights)
+/* The weight from channel i of the map to output o at tap (y, x). */
+static double weight_at(const struct winograd *w, int o, int i, int y, int x)
 {
     const struct op_spec *s = &w->spec;
-    const double(*g)[3] = w->m == 4 ? g_4 : g_2;
-    const int side = w->m + 2, first = b * CHANNEL_BLOCK;
-    double kernel[9][CHANNEL_BLOCK] = {{0}}, half[6][3][CHANNEL_BLOCK];
-    for (int k = 0; k < CHANNEL_BLOCK && first + k < s->out.c; k++)
-        for (int tap = 0; tap < 9; tap++)
-            kernel[tap][k] =
-                (double)s->params
-                    .weight[((size_t)(first + k) * (size_t)s->in.c + (size_t)i) * 9 + (size_t)tap];
-    for (int y = 0; y < side; y++)
-        for (int x = 0; x < 3; x++)
-            combine(g[y], kernel[x], kernel[3 + x], kernel[6 + x], half[y][x]);
+    const int side = s->attrs.kernel;
+    if (s->in_border >= 0) { /* see squares_item */
+        y = 2 * y + i / 2 % 2;
+        x = 2 * x + i % 2;
+        i /= 4;
+    }
+    if (y >= side || x >= side)
+        return 0;
+    return (double)s->params
+        .weight[((size_t)(o * s->in.c + i) * (size_t)side + (size_t)y) * (size_t)side + (size_t)x];
+}
+
+/* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
+static void pack_channel(const struct winograd *w, int b, int i, float *weights)
+{
+    const struct filter *f = w->filter;
+    double taps[MAX_TAPS][MAX_TAPS][CHANNEL_BLOCK] = {{{0}}}; /* [x][y] */
+    double half[MAX_SIDE][MAX_TAPS][CHANNEL_BLOCK];
+    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
+        for (int y = 0; y < f->r; y++)
+            for (int x = 0; x < f->r; x++)
+                taps[x][y][k] = weight_at(w, b * CHANNEL_BLOCK + k, i, y, x);
+    for (int y = 0; y < w->side; y++)
+        for (int x = 0; x < f->r; x++)
+            combine(f->g[y], f->r, taps[x], half[y][x]);
     for (int p = 0; p < w->n_products; p++) {
         double product[CHANNEL_BLOCK];
         float *to = weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK;
-        combine(g[p % side], half[p / side][0], half[p / side][1], half[p / side][2], product);
+        combine(f->g[p % w->side], f->r, half[p / w->side], product);
         for (int k = 0; k < CHANNEL_BLOCK; k++)
             to[k] = (float)product[k];
     }
@@ -279,45 +420,69 @@ static size_t align_bytes(size_t floats)
     return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
 }
 
+bool conv_winograd_stem_possible(const struct op_spec *s)
+{
+    const struct op_attrs *a = &s->attrs;
+    return a->kernel == 7 && a->stride == 2 && a->pad == s->in_border && a->groups == 1 &&
+           4 * s->in.c <= CHANNEL_BLOCK;
+}
+
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err)
 {
+    const struct filter *filter = filters;
+    while (filter->m != m)
+        filter++;
+    const bool stem = spec->in_border >= 0;
+    const int side = m + filter->r - 1, border = 2 * spec->in_border;
+    struct shape map = spec->in;
+    if (stem)
+        map = (struct shape){4 * spec->in.c, (spec->in.h + border + 1) / 2,
+                             (spec->in.w + border + 1) / 2};
     struct winograd *w = arena_alloc(arena, sizeof *w);
-    const size_t n_products = (size_t)((m + 2) * (m + 2));
-    const size_t in_blocks = (size_t)channel_blocks(spec->in.c);
+    const size_t n_products = (size_t)(side * side);
+    const size_t in_blocks = (size_t)channel_blocks(map.c);
     const size_t out_blocks = (size_t)channel_blocks(spec->out.c);
+    const size_t depth = map.c == GEMM_TAIL ? GEMM_TAIL : in_blocks * CHANNEL_BLOCK;
     float *weights =
-        arena_array(arena, out_blocks * n_products * in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK,
-                    sizeof *weights);
+        arena_array(arena, out_blocks * n_products * depth * CHANNEL_BLOCK, sizeof *weights);
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!w || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
     *w = (struct winograd){.spec = *spec,
+                           .filter = filter,
+                           .map = map,
+                           .pad = stem ? 0 : spec->attrs.pad,
                            .m = m,
+                           .side = side,
                            .n_products = (int)n_products,
                            .tile_rows = (spec->out.h + m - 1) / m,
                            .tile_columns = (spec->out.w + m - 1) / m,
                            .in_blocks = (int)in_blocks,
                            .out_blocks = (int)out_blocks,
+                           .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
+                           .depth = (int)depth,
                            .weights = weights,
                            .bias = bias};
     for (int b = 0; b < w->out_blocks; b++) {
-        for (int i = 0; i < spec->in.c; i++)
+        for (int i = 0; i < map.c; i++)
             pack_channel(w, b, i, weights);
         op_rest(spec);
     }
-    int n_shared = spec->max_batch * w->tile_rows * w->tile_columns;
+    int n_shared = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
     if (n_shared > MAX_SHARED)
         n_shared = MAX_SHARED;
+    w->scratch_floats = align_bytes(values_size(w, n_shared)) / sizeof(float);
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){
         .data = w,
-        .run = run,
+        .run = stem ? run_stem : run,
         .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
-                (uint64_t)spec->in.c * (uint64_t)spec->out.c,
-        .algorithm = m == 4 ? "winograd4" : "winograd2",
-        .scratch_bytes = align_bytes(values_size(w, n_shared)),
+                (uint64_t)map.c * (uint64_t)spec->out.c,
+        .algorithm = filter->name,
+        .scratch_bytes =
+            w->scratch_floats * sizeof(float) + (stem ? align_bytes(shape_blocked_size(map)) : 0),
         .thread_scratch_bytes =
             align_bytes(products_size(w, MAX_GROUP) + values_size(w, MAX_GROUP)),
     };

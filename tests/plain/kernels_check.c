@@ -59,7 +59,7 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
     n += 3 * (size_t)rows * B;
     for (int i = 0; i < SIDE * SIDE; i++)
         window[i] = data + i * B;
-    for (int m = 2; m <= 4; m += 2) {
+    for (int m = 2; m <= 4; m++) {
         const struct winograd_in tile = {.in = window, .out = out + n, .out_stride = B};
         const struct winograd_out back = {.in = data + 2048,
                                           .in_stride = B,
@@ -70,8 +70,8 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                                           .rows = m,
                                           .columns = m - 1,
                                           .relu = relu};
-        (m == 2 ? k->winograd_in_2 : k->winograd_in_4)(&tile);
-        (m == 2 ? k->winograd_out_2 : k->winograd_out_4)(&back);
+        (m == 2 ? k->winograd_in_4 : k->winograd_in_6)(&tile);
+        k->winograd_out[m](&back);
         n += (SIDE * SIDE + 16) * B;
     }
     const struct strassen_in sums = {.in = data,

@@ -47,6 +47,13 @@ SIMD vec vec_fma(vec a, vec b, vec c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+/* acc += a * b. In assembly, since the compiler would fold loads of b that others use, too, into
+ * the instruction, and move accumulators from register to register. */
+SIMD void vec_accumulate(vec *acc, vec a, vec b)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(*acc) : "x"(a), "x"(b));
+}
+
 SIMD vec vec_max(vec a, vec b)
 {
     return _mm256_max_ps(a, b);

@@ -47,6 +47,12 @@ SIMD vec vec_fma(vec a, vec b, vec c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
+/* acc += a * b */
+SIMD void vec_accumulate(vec *acc, vec a, vec b)
+{
+    *acc = vec_fma(a, b, *acc);
+}
+
 SIMD vec vec_max(vec a, vec b)
 {
     return _mm512_max_ps(a, b);

@@ -46,6 +46,12 @@ SIMD vec vec_fma(vec a, vec b, vec c)
     return a * b + c;
 }
 
+/* acc += a * b */
+SIMD void vec_accumulate(vec *acc, vec a, vec b)
+{
+    *acc = vec_fma(a, b, *acc);
+}
+
 SIMD vec vec_max(vec a, vec b)
 {
     typedef int mask __attribute__((vector_size(16)));

@@ -14,19 +14,22 @@
 #include "engine/op/conv.h"
 #include "tests/support_random.h"
 
-enum { STRASSEN = 1, BF16X3 = 3 };
+enum { STRASSEN = 1, BF16X3 = 5 };
 
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
-    int fast; /* 0: direct; 2 or 4: m of Winograd's F(m×m, 3×3); STRASSEN; BF16X3 */
+    int fast; /* 0: direct; 2, 3 or 4: m of Winograd's F(m×m, r×r); STRASSEN; BF16X3 */
 };
 
 /* Of the sum of |products|: what rounding may cost, larger intermediate values of Winograd and
  * Strassen, and halves of bf16 (3 · 2⁻¹⁸, and the sum). */
 static double tolerance(const struct conv_case *t)
 {
-    return t->fast == 4 ? 2e-5 : t->fast == BF16X3 ? 1.25e-5 : t->fast > 0 ? 2e-6 : 1e-6;
+    return t->fast == 3 || t->fast == 4 ? 2e-5
+           : t->fast == BF16X3          ? 1.25e-5
+           : t->fast > 0                ? 2e-6
+                                        : 1e-6;
 }
 
 struct buffers {
@@ -289,6 +292,29 @@ Test(conv, winograd_equals_the_naive_loops)
     }
 }
 
+Test(conv, a_stem_by_winograd_equals_the_naive_loops)
+{
+    /* Even and odd sides, a whole number of tiles and not, one tile and many, one to four planes.
+     */
+    static const struct conv_case cases[] = {
+        {2, 3, 224 / 4, 224 / 4, 64, 7, 2, 3, 1, false, true, false, 3},
+        {1, 3, 75, 62, 48, 7, 2, 3, 1, false, false, false, 3},
+        {3, 1, 7, 9, 21, 7, 2, 0, 1, false, true, true, 3},
+        {1, 4, 40, 33, 16, 7, 2, 2, 1, false, true, true, 3},
+        {1, 2, 5, 5, 80, 7, 2, 1, 1, false, false, true, 3},
+    };
+    uint64_t seed = 17;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct rn_threads *threads = team(n_threads);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            struct conv_case t = cases[i];
+            t.planar = true;
+            check(&t, threads, &seed);
+        }
+        rn_threads_free(threads);
+    }
+}
+
 Test(conv, strassen_equals_the_naive_loops)
 {
     /* One pair of positions and many, groups that end within an image, one block a half and more
@@ -377,7 +403,8 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
         {64, 56, 1, 1, 8, false, "direct"},     {16, 32, 3, 1, 8, false, "direct"},
         {256, 14, 1, 1, 1, false, "strassen"},  {256, 14, 1, 1, 8, true, "direct"},
         {256, 14, 1, 2, 8, false, "direct"},    {256, 15, 1, 1, 8, false, "direct"},
-        {256, 8, 1, 1, 8, false, "direct"},
+        {256, 8, 1, 1, 8, false, "direct"},     {3, 224, 7, 2, 1, false, "winograd3"},
+        {3, 224, 7, 2, 8, true, "direct"},      {3, 32, 3, 1, 8, false, "direct"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct arena arena = {0};
@@ -393,7 +420,7 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
                       .groups = 1},
             .params = {.weight = weight},
             .in = {c, cases[i].side, cases[i].side},
-            .in_border = OP_BLOCKED,
+            .in_border = c == 3 ? k / 2 : OP_BLOCKED,
             .max_batch = cases[i].max_batch,
             .direct = cases[i].direct,
             .kernels = kernels_find("portable"),
