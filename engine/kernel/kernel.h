@@ -50,12 +50,12 @@ struct conv_tile {
 };
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
- * the order of i whatever the number of rows. What follows the last block of b is fetched
- * meanwhile, but not used. Strides in floats, multiples of 16. */
+ * the order of i whatever the number of rows. Strides in floats, multiples of 16. */
 #define GEMM_TAIL 12 /* of the stem: four pixels of three colours */
 struct gemm {
     const float *a;            /* [rows][depth] */
     const float *b;            /* [n_out][depth][16] */
+    const float *next;         /* of a later product: fetched meanwhile, but not used */
     float *c;                  /* [n_out][rows][16] */
     size_t a_stride, c_stride; /* from row to row */
     size_t c_block;            /* from one block of columns to the next */

@@ -220,7 +220,8 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
 SIMD void gemm_blocks(const struct gemm *g, int block, int n_out)
 {
     const size_t b_block = (size_t)g->depth * CHANNEL_BLOCK;
-    const float *b = g->b + (size_t)block * b_block, *fetch = b + (size_t)n_out * b_block;
+    const float *b = g->b + (size_t)block * b_block;
+    const float *fetch = block + n_out < g->n_out ? b + (size_t)n_out * b_block : g->next;
     const int tiles = (g->rows + CONV_ROWS - 1) / CONV_ROWS;
     const int n_fetch = (n_out * CHANNEL_BLOCK - 1) / tiles + 1;
     for (int tile = 0, row = 0; tile < tiles; tile++) {

@@ -128,6 +128,8 @@ static void multiply(const struct strassen_run *run, int from, int to, int block
             .a = values + (size_t)p * values_plane(s),
             .a_stride = values_row(s),
             .b = s->weights + panel_at(s, block, p),
+            .next =
+                s->weights + (p + 1 < PRODUCTS ? panel_at(s, block, p + 1) : panel_at(s, end, 0)),
             .c = products + (size_t)p * products_plane(s),
             .c_stride = CHANNEL_BLOCK,
             .c_block = of_block,

@@ -10,10 +10,11 @@
  * of [tiles][channels] for each of the P = (m+r-1)² products; each is multiplied by its own matrix
  * of transformed weights; the products are transformed back, with bias, residual and ReLU.
  *
- * Two ways to spread that, with the same arithmetic. With many tiles a thread takes a group of them
- * through all three steps, and everything between stays in its cache. With few, when a thread would
- * read all weights for hardly any tiles, the threads transform the whole input first, and then each
- * takes some output channels.
+ * Three ways to spread that, with the same arithmetic. With many tiles a thread takes a group of
+ * them through all three steps, and everything between stays in its cache. With few it would read
+ * all weights for hardly any tiles: the threads transform them first. Then, with very few, each
+ * takes some output channels through the other two steps; else it takes some of the P products,
+ * since its values and weights are read by nobody else, before the last step.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -25,9 +26,9 @@
 #define MAX_SIDE 6 /* of a tile of inputs: m + r - 1 */
 #define MAX_PRODUCTS (MAX_SIDE * MAX_SIDE)
 #define MAX_TAPS 4        /* r */
-#define MAX_GROUP 30      /* tiles taken through the products at a time: whole tiles of rows */
-#define MIN_TILES 32      /* of a thread; with fewer, the threads share the transformed input, */
-#define MAX_SHARED 256    /* which is never more tiles than these */
+#define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows */
+#define MIN_TILES 32      /* of a thread; with fewer, the threads share them, */
+#define MAX_SHARED 256    /* which are never more than these */
 #define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
@@ -114,13 +115,21 @@ static size_t products_size(const struct winograd *w, int n_tiles)
     return (size_t)(w->chunk * w->n_products) * products_plane(n_tiles);
 }
 
-/* ---- running --------------------------------------------------------------------------------- */
+static size_t shared_size(const struct winograd *w, int n_tiles)
+{
+    return values_size(w, n_tiles) +
+           (size_t)(w->out_blocks * w->n_products) * products_plane(n_tiles);
+}
+
+/* ---- the steps ------------------------------------------------------------------------------- */
 
 struct winograd_run {
     const struct winograd *winograd;
     const struct op_args *args; /* in: the map */
     int n_tiles, n_groups;
-    struct values shared; /* of all tiles; unused when threads keep their own */
+    struct values shared; /* of all tiles */
+    float *products;      /* of all tiles, [out_blocks][P][tiles][16] */
+    int n_sections;       /* of output blocks */
 };
 
 /* First tile of group g of n_groups: groups differ by one tile at most. */
@@ -203,9 +212,9 @@ static void fetch_outputs(const struct winograd_run *run, int t, int block, int 
             }
 }
 
-/* The products of one output block of tiles [from, to), back to outputs. */
-static void transform_out(const struct winograd_run *run, const float *products, int from, int to,
-                          int block)
+/* The products of one output block of tiles [from, to), plane floats apart, back to outputs. */
+static void transform_out(const struct winograd_run *run, const float *products, size_t plane,
+                          int from, int to, int block)
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
@@ -214,7 +223,7 @@ static void transform_out(const struct winograd_run *run, const float *products,
         const size_t at = place.at + (size_t)block * out_plane(w);
         const struct winograd_out tile = {
             .in = products + (size_t)(t - from) * CHANNEL_BLOCK,
-            .in_stride = products_plane(to - from),
+            .in_stride = plane,
             .bias = w->bias + (size_t)block * CHANNEL_BLOCK,
             .residual = run->args->residual ? run->args->residual + at : NULL,
             .out = run->args->out + at,
@@ -227,30 +236,32 @@ static void transform_out(const struct winograd_run *run, const float *products,
     }
 }
 
-/* Output blocks [block, end) of tiles [from, to), whose values begin at row `row`. */
-static void multiply(const struct winograd_run *run, const struct values *values, int row,
-                     float *products, int from, int to, int block, int end)
+/* Where the chunk ends that `block` is in. */
+static int chunk_end(const struct winograd *w, int block)
 {
-    const struct winograd *w = run->winograd;
-    const size_t plane = products_plane(to - from), of_block = plane * (size_t)w->n_products;
-    for (int p = 0; p < w->n_products; p++) {
-        const struct gemm gemm = {
-            .a = values->floats + (size_t)p * values->plane + (size_t)row * values->row,
-            .a_stride = values->row,
-            .b = w->weights + panel_at(w, block, p),
-            .c = products + (size_t)p * plane,
-            .c_stride = CHANNEL_BLOCK,
-            .c_block = of_block,
-            .rows = to - from,
-            .depth = w->depth,
-            .n_out = end - block,
-        };
-        w->spec.kernels->gemm(&gemm);
-        for (int t = from + p; t < to; t += w->n_products)
-            fetch_outputs(run, t, block, end);
-    }
-    for (int b = block; b < end; b++)
-        transform_out(run, products + (size_t)(b - block) * of_block, from, to, b);
+    const int end = (block / w->chunk + 1) * w->chunk;
+    return end < w->out_blocks ? end : w->out_blocks;
+}
+
+/* Product p of `n` tiles with output blocks [block, end) of a chunk, to the first of
+ * [block][P][tiles][16]. The weights at `next` are fetched meanwhile. */
+static void multiply(const struct winograd *w, const struct values *values, int n, int p, int block,
+                     int end, float *products, const float *next)
+{
+    const size_t plane = products_plane(n);
+    const struct gemm gemm = {
+        .a = values->floats + (size_t)p * values->plane,
+        .a_stride = values->row,
+        .b = w->weights + panel_at(w, block, p),
+        .next = next,
+        .c = products + (size_t)p * plane,
+        .c_stride = CHANNEL_BLOCK,
+        .c_block = plane * (size_t)w->n_products,
+        .rows = n,
+        .depth = w->depth,
+        .n_out = end - block,
+    };
+    w->spec.kernels->gemm(&gemm);
 }
 
 static float *own_scratch(const struct winograd_run *run)
@@ -260,57 +271,125 @@ static float *own_scratch(const struct winograd_run *run)
                              (size_t)threads_self() * args->thread_scratch_bytes);
 }
 
+/* Output blocks [block, end), a chunk, of tiles [from, to), whose products go into this thread's
+ * scratch. */
+static void run_chunk(const struct winograd_run *run, const struct values *values, int from, int to,
+                      int block)
+{
+    const struct winograd *w = run->winograd;
+    const int n = to - from, end = chunk_end(w, block);
+    const size_t plane = products_plane(n), of_block = plane * (size_t)w->n_products;
+    float *products = own_scratch(run);
+    for (int p = 0; p < w->n_products; p++) {
+        const float *next =
+            w->weights + (p + 1 < w->n_products ? panel_at(w, block, p + 1) : panel_at(w, end, 0));
+        multiply(w, values, n, p, block, end, products, next);
+        for (int t = from + p; t < to; t += w->n_products)
+            fetch_outputs(run, t, block, end);
+    }
+    for (int b = block; b < end; b++)
+        transform_out(run, products + (size_t)(b - block) * of_block, plane, from, to, b);
+}
+
 /* Item: a group of tiles, all the way. */
 static void group_item(void *context, int item)
 {
     const struct winograd_run *run = context;
     const struct winograd *w = run->winograd;
     const int from = group_start(run, item), to = group_start(run, item + 1);
-    float *products = own_scratch(run);
-    const struct values values = values_at(w, products + products_size(w, MAX_GROUP), to - from);
+    const struct values values =
+        values_at(w, own_scratch(run) + products_size(w, MAX_GROUP), to - from);
     transform_in(run, &values, 0, from, to, 0, w->in_blocks);
-    for (int b = 0; b < w->out_blocks; b += w->chunk)
-        multiply(run, &values, 0, products, from, to, b,
-                 b + w->chunk < w->out_blocks ? b + w->chunk : w->out_blocks);
+    for (int block = 0; block < w->out_blocks; block = chunk_end(w, block))
+        run_chunk(run, &values, from, to, block);
 }
 
-/* Item: one input block of one group of tiles. */
-static void transform_item(void *context, int item)
+/* ---- shared tiles ---------------------------------------------------------------------------- */
+
+/* Item: one input block. */
+static void transform_item(void *context, int block)
 {
     const struct winograd_run *run = context;
-    const int group = item / run->winograd->in_blocks, block = item % run->winograd->in_blocks;
-    const int from = group_start(run, group), to = group_start(run, group + 1);
-    transform_in(run, &run->shared, from, from, to, block, block + 1);
+    transform_in(run, &run->shared, 0, 0, run->n_tiles, block, block + 1);
 }
 
-/* Item: some output blocks of one group of tiles. */
-static void multiply_item(void *context, int item)
+/* Item: a chunk of output blocks. */
+static void chunk_item(void *context, int item)
+{
+    const struct winograd_run *run = context;
+    run_chunk(run, &run->shared, 0, run->n_tiles, item * run->winograd->chunk);
+}
+
+/* The first output block of a section: whole register tiles. */
+static int section_start(const struct winograd_run *run, int section)
+{
+    const struct winograd *w = run->winograd;
+    const int of_tile = w->spec.kernels->conv_blocks;
+    const int n_tiles = (w->out_blocks + of_tile - 1) / of_tile;
+    const int block = n_tiles * section / run->n_sections * of_tile;
+    return block < w->out_blocks ? block : w->out_blocks;
+}
+
+static const float *section_weights(const struct winograd_run *run, int item)
+{
+    const struct winograd *w = run->winograd;
+    const int block = section_start(run, item % run->n_sections), p = item / run->n_sections;
+    return w->weights + panel_at(w, block, p);
+}
+
+/* Item: a section of one product. */
+static void product_item(void *context, int item)
 {
     const struct winograd_run *run = context;
     const struct winograd *w = run->winograd;
-    const int group = item % run->n_groups, block = item / run->n_groups * w->chunk;
-    const int from = group_start(run, group), to = group_start(run, group + 1);
-    multiply(run, &run->shared, from, own_scratch(run), from, to, block,
-             block + w->chunk < w->out_blocks ? block + w->chunk : w->out_blocks);
+    const int p = item / run->n_sections, section = item % run->n_sections;
+    const int end = section_start(run, section + 1);
+    const size_t of_block = products_plane(run->n_tiles) * (size_t)w->n_products;
+    /* With threads that take turns, this one's next item is this: */
+    const int next = item + rn_threads_count(run->args->threads);
+    for (int block = section_start(run, section), to; block < end; block = to) {
+        to = chunk_end(w, block) < end ? chunk_end(w, block) : end;
+        multiply(w, &run->shared, run->n_tiles, p, block, to,
+                 run->products + (size_t)block * of_block,
+                 to < end ? w->weights + panel_at(w, to, p) : section_weights(run, next));
+    }
 }
 
-/* Image by image or all at once: `args->in` are maps. */
+/* Item: one output block. */
+static void output_item(void *context, int block)
+{
+    const struct winograd_run *run = context;
+    const size_t plane = products_plane(run->n_tiles);
+    const float *products =
+        run->products + (size_t)block * plane * (size_t)run->winograd->n_products;
+    transform_out(run, products, plane, 0, run->n_tiles, block);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+/* `args->in` are maps. */
 static void run_maps(const struct winograd *w, const struct op_args *args)
 {
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
     const int enough = n_threads * MIN_TILES < MAX_SHARED ? n_threads * MIN_TILES : MAX_SHARED;
     run.n_tiles = args->n * w->tile_rows * w->tile_columns;
-    run.n_groups = (run.n_tiles + MAX_GROUP - 1) / MAX_GROUP;
     if (run.n_tiles >= enough) {
+        run.n_groups = (run.n_tiles + MAX_GROUP - 1) / MAX_GROUP;
         run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
         threads_run(args->threads, run.n_groups, group_item, &run);
         return;
     }
     run.shared = values_at(w, args->scratch, run.n_tiles);
-    threads_run(args->threads, run.n_groups * w->in_blocks, transform_item, &run);
-    const int n_chunks = (w->out_blocks + w->chunk - 1) / w->chunk;
-    threads_run(args->threads, run.n_groups * n_chunks, multiply_item, &run);
+    threads_run(args->threads, w->in_blocks, transform_item, &run);
+    if (run.n_tiles <= MAX_GROUP) {
+        threads_run(args->threads, (w->out_blocks + w->chunk - 1) / w->chunk, chunk_item, &run);
+        return;
+    }
+    run.products = args->scratch + values_size(w, run.n_tiles);
+    run.n_sections = (4 * n_threads - 1) / w->n_products + 1;
+    threads_run(args->threads, w->n_products * run.n_sections, product_item, &run);
+    threads_run(args->threads, w->out_blocks, output_item, &run);
 }
 
 static void run(const void *data, const struct op_args *args)
@@ -469,10 +548,9 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
             pack_channel(w, b, i, weights);
         op_rest(spec);
     }
-    int n_shared = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
-    if (n_shared > MAX_SHARED)
-        n_shared = MAX_SHARED;
-    w->scratch_floats = align_bytes(values_size(w, n_shared)) / sizeof(float);
+    const int n_tiles = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
+    w->scratch_floats =
+        align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)) / sizeof(float);
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){

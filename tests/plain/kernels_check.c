@@ -48,6 +48,7 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
     }
     const struct gemm gemm = {.a = data,
                               .b = data + 8192,
+                              .next = data,
                               .c = out + n,
                               .a_stride = 3 * B,
                               .c_stride = B,

@@ -168,7 +168,7 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++)
             for (int out = 1; out <= OUTS; out++) {
-                const struct gemm gemm = {a, b, c, A, C_ROW, C_BLOCK, rows, DEPTH, out};
+                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, DEPTH, out};
                 for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                     c[j] = 42;
                 k->gemm(&gemm);
