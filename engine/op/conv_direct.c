@@ -7,9 +7,12 @@
  * input blocks that its groups need are read, with zero weights where a block crosses groups. The
  * planar stem takes (channel, window row) as taps and the window's width as depth.
  *
- * Work is cut into items of some output blocks × some positions. An item goes block by block (or
- * two) over all its positions: the block's weights stay in L1 or L2, and while they are used the
- * next block's are fetched. Cutting never changes the order in which an output is summed.
+ * Work is cut into items of some positions × some output blocks. Positions are as many as keep the
+ * item's input in a core's L2: it is read for every output block, in pieces that no prefetcher
+ * foresees, while weights are read in a row and fetched ahead. Blocks are all of them, or fewer
+ * where there would be too few items. An item goes block by block (or two) over all its positions:
+ * the block's weights stay in L1 or L2, and while they are used the next block's are fetched.
+ * Cutting never changes the order in which an output is summed.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
@@ -19,9 +22,12 @@
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 
-#define PANEL_BYTES (256 * 1024) /* weights of one item; half of a 512 KiB L2 */
+#define INPUT_BYTES                                                                                \
+    (128 * 1024)           /* of one item: with weights and outputs it stays in a 512 KiB L2 */
+#define ITEMS_PER_THREAD 4 /* at least, so that a slow thread does not keep the others waiting */
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
 #define MAX_ITEM_POSITIONS 256
+#define MIN_ITEM_POSITIONS 64 /* fewer are not worth reading the weights for */
 #define MAX_TILES MAX_ITEM_POSITIONS
 #define MAX_POINTERS (256 * 9)
 
@@ -31,10 +37,10 @@ struct conv {
     int n_pointers;              /* of a position: one, or one for each tap */
     const size_t *tap_offset;    /* [n_taps] from the one pointer, else NULL */
     int out_blocks;
-    size_t panel;                      /* floats of packed weights per output block */
-    const float *weights, *bias;       /* packed: [out_blocks][panel], [out_blocks][16] */
-    const size_t *in_offset;           /* [out_blocks], floats */
-    int chunk_blocks, chunk_positions; /* of an item, at most */
+    size_t panel;                /* floats of packed weights per output block */
+    const float *weights, *bias; /* packed: [out_blocks][panel], [out_blocks][16] */
+    const size_t *in_offset;     /* [out_blocks], floats */
+    int chunk_positions;         /* of an item, at most */
 };
 
 /* Weights of the planar stem: taps are (channel, window row), depth the window's width. */
@@ -132,7 +138,7 @@ static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
 struct conv_run {
     const struct conv *conv;
     const struct op_args *args;
-    int n_positions, n_position_chunks, n_threads;
+    int n_positions, n_position_chunks, n_block_chunks, n_threads;
 };
 
 /* The tiles of an item: pointers are found once and serve all its output blocks. */
@@ -247,21 +253,29 @@ static void run_blocks(const struct conv_run *run, const struct item *item, int 
     }
 }
 
+/* The first output block of a chunk: whole tiles. */
+static int block_start(const struct conv_run *run, int chunk)
+{
+    const struct conv *c = run->conv;
+    const int of_tile = c->spec.kernels->conv_blocks;
+    const int n_tiles = (c->out_blocks + of_tile - 1) / of_tile;
+    const int block = (int)((int64_t)n_tiles * chunk / run->n_block_chunks) * of_tile;
+    return block < c->out_blocks ? block : c->out_blocks;
+}
+
 static void run_item(void *context, int item_index)
 {
     const struct conv_run *run = context;
-    const struct conv *c = run->conv;
-    const int block = item_index / run->n_position_chunks * c->chunk_blocks;
-    const int end =
-        block + c->chunk_blocks < c->out_blocks ? block + c->chunk_blocks : c->out_blocks;
     const int chunk = item_index % run->n_position_chunks;
+    const int block_chunk = item_index / run->n_position_chunks;
+    const int block = block_start(run, block_chunk), end = block_start(run, block_chunk + 1);
     struct item item;
     find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
                (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
     /* With threads that take turns, this one's next item is this: */
-    const int next = (item_index + run->n_threads) / run->n_position_chunks * c->chunk_blocks;
+    const int next = block_start(run, (item_index + run->n_threads) / run->n_position_chunks);
     for (int b = block, n; b < end; b += n) {
-        n = count_blocks(c, b, end - b);
+        n = count_blocks(run->conv, b, end - b);
         run_blocks(run, &item, b, n, b + n < end ? b + n : next);
     }
 }
@@ -270,17 +284,29 @@ static void run(const void *prepared, const struct op_args *args)
 {
     const struct conv *c = prepared;
     struct conv_run run = {.conv = c, .args = args, .n_threads = rn_threads_count(args->threads)};
+    const int least = ITEMS_PER_THREAD * run.n_threads, of_tile = c->spec.kernels->conv_blocks;
+    const int n_tiles = (c->out_blocks + of_tile - 1) / of_tile;
     run.n_positions = args->n * c->spec.out.h * c->spec.out.w;
-    const int block_chunks = (c->out_blocks + c->chunk_blocks - 1) / c->chunk_blocks;
     run.n_position_chunks = (run.n_positions - 1) / c->chunk_positions + 1;
+    run.n_block_chunks = (least - 1) / run.n_position_chunks + 1;
+    if (run.n_block_chunks > n_tiles)
+        run.n_block_chunks = n_tiles;
     /* Few items are made a whole number for each thread. */
-    if (block_chunks * run.n_position_chunks < 8 * run.n_threads &&
-        block_chunks % run.n_threads != 0)
+    if (run.n_block_chunks % run.n_threads != 0 &&
+        run.n_block_chunks * run.n_position_chunks < 2 * least)
         run.n_position_chunks =
             (run.n_position_chunks + run.n_threads - 1) / run.n_threads * run.n_threads;
     if (run.n_position_chunks > run.n_positions)
         run.n_position_chunks = run.n_positions;
-    threads_run(args->threads, block_chunks * run.n_position_chunks, run_item, &run);
+    threads_run(args->threads, run.n_block_chunks * run.n_position_chunks, run_item, &run);
+}
+
+/* Of the input, what an output position adds to an item. */
+static size_t input_bytes(const struct conv *c)
+{
+    const struct op_attrs *a = &c->spec.attrs;
+    const int step = a->stride < a->kernel ? a->stride : a->kernel;
+    return (size_t)(step * step * c->n_blocks * c->depth) * sizeof(float);
 }
 
 enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
@@ -302,14 +328,12 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
         plan_blocked(c, first_block, in_offset);
     }
     c->panel = (size_t)c->n_taps * (size_t)c->n_blocks * (size_t)c->depth * CHANNEL_BLOCK;
-    const size_t tile_blocks = (size_t)spec->kernels->conv_blocks;
-    size_t chunk = PANEL_BYTES / (c->panel * sizeof(float));
-    chunk = chunk < tile_blocks ? tile_blocks : chunk;
-    c->chunk_blocks = chunk < out_blocks ? (int)chunk : (int)out_blocks;
-
     c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
                              ? MAX_POINTERS / c->n_pointers
                              : MAX_ITEM_POSITIONS;
+    const size_t fit = INPUT_BYTES / input_bytes(c);
+    if (fit < (size_t)c->chunk_positions)
+        c->chunk_positions = fit < MIN_ITEM_POSITIONS ? MIN_ITEM_POSITIONS : (int)fit;
 
     float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
     if (!weights)
