@@ -22,51 +22,19 @@
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/op/conv.h"
+#include "engine/op/squares.h"
+#include "engine/op/winograd_filter.h"
 
-#define MAX_SIDE 6 /* of a tile of inputs: m + r - 1 */
-#define MAX_PRODUCTS (MAX_SIDE * MAX_SIDE)
-#define MAX_TAPS 4        /* r */
+#define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
 #define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows */
 #define MIN_TILES 32      /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256    /* which are never more than these */
 #define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
-/* One of the filters: F(m×m, r×r). */
-struct filter {
-    int m, r;
-    const char *name;             /* of the algorithm */
-    double g[MAX_SIDE][MAX_TAPS]; /* transformed weights are G g Gᵀ */
-};
-
-static const struct filter filters[] = {
-    {.m = 2,
-     .r = 3,
-     .name = "winograd2",
-     .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
-    {.m = 4,
-     .r = 3,
-     .name = "winograd4",
-     .g = {{1.0 / 4, 0, 0},
-           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-           {1.0 / 24, 1.0 / 12, 1.0 / 6},
-           {1.0 / 24, -1.0 / 12, 1.0 / 6},
-           {0, 0, 1}}},
-    {.m = 3,
-     .r = 4,
-     .name = "winograd3",
-     .g = {{1.0 / 4, 0, 0, 0},
-           {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
-           {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
-           {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
-           {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
-           {0, 0, 0, 1}}},
-};
-
 struct winograd {
     struct op_spec spec;
-    const struct filter *filter;
+    const struct winograd_filter *filter;
     struct shape map; /* the input, or the squares of the planar one */
     int pad;          /* of the map */
     int m, side, n_products, tile_rows, tile_columns;
@@ -399,41 +367,13 @@ static void run(const void *data, const struct op_args *args)
 
 /* ---- the stem -------------------------------------------------------------------------------- */
 
-struct squares_run {
-    const struct winograd *winograd;
-    const float *planes; /* of one image, with their border */
-    float *map;
-};
-
-/* Item: a row of squares, [w][16], of the image with its border; where it has an odd side, zeros
- * follow. Channel 4c + 2y + x of a square is pixel (y, x) of channel c. */
-static void squares_item(void *context, int row)
-{
-    const struct squares_run *run = context;
-    const struct winograd *w = run->winograd;
-    const struct op_spec *s = &w->spec;
-    const int width = s->in.w + 2 * s->in_border, height = s->in.h + 2 * s->in_border;
-    float *to = run->map + (size_t)row * (size_t)w->map.w * CHANNEL_BLOCK;
-    memset(to, 0, (size_t)w->map.w * CHANNEL_BLOCK * sizeof *to);
-    for (int c = 0; c < s->in.c; c++)
-        for (int y = 0; y < 2 && 2 * row + y < height; y++) {
-            const float *from =
-                run->planes + ((size_t)c * (size_t)height + (size_t)(2 * row + y)) * (size_t)width;
-            float *pair = to + 4 * c + 2 * y;
-            for (int x = 0; x < width / 2; x++, pair += CHANNEL_BLOCK)
-                memcpy(pair, from + 2 * x, 2 * sizeof *pair);
-            if (width % 2 != 0)
-                pair[0] = from[width - 1];
-        }
-}
-
 static void run_stem(const void *data, const struct op_args *args)
 {
     const struct winograd *w = data;
     float *map = args->scratch + w->scratch_floats;
     for (int i = 0; i < args->n; i++) {
-        struct squares_run squares = {w, args->in + (size_t)i * op_input_size(&w->spec), map};
-        threads_run(args->threads, w->map.h, squares_item, &squares);
+        squares_gather(&w->spec, args->in + (size_t)i * op_input_size(&w->spec), args->threads,
+                       map);
         struct op_args one = *args;
         const size_t at = (size_t)i * shape_blocked_size(w->spec.out);
         one.in = map;
@@ -446,22 +386,12 @@ static void run_stem(const void *data, const struct op_args *args)
 
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* out = Σ g[t] x[t] for a block of output channels. */
-static void combine(const double *g, int r, const double (*x)[CHANNEL_BLOCK], double *out)
-{
-    for (int k = 0; k < CHANNEL_BLOCK; k++)
-        out[k] = 0;
-    for (int t = 0; t < r; t++)
-        for (int k = 0; k < CHANNEL_BLOCK; k++)
-            out[k] += g[t] * x[t][k];
-}
-
 /* The weight from channel i of the map to output o at tap (y, x). */
 static double weight_at(const struct winograd *w, int o, int i, int y, int x)
 {
     const struct op_spec *s = &w->spec;
     const int side = s->attrs.kernel;
-    if (s->in_border >= 0) { /* see squares_item */
+    if (s->in_border >= 0) { /* a channel of a square */
         y = 2 * y + i / 2 % 2;
         x = 2 * x + i % 2;
         i /= 4;
@@ -475,23 +405,17 @@ static double weight_at(const struct winograd *w, int o, int i, int y, int x)
 /* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
-    const struct filter *f = w->filter;
-    double taps[MAX_TAPS][MAX_TAPS][CHANNEL_BLOCK] = {{{0}}}; /* [x][y] */
-    double half[MAX_SIDE][MAX_TAPS][CHANNEL_BLOCK];
+    const int r = w->filter->r;
+    double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
+    float products[MAX_PRODUCTS][CHANNEL_BLOCK];
     for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
-        for (int y = 0; y < f->r; y++)
-            for (int x = 0; x < f->r; x++)
+        for (int y = 0; y < r; y++)
+            for (int x = 0; x < r; x++)
                 taps[x][y][k] = weight_at(w, b * CHANNEL_BLOCK + k, i, y, x);
-    for (int y = 0; y < w->side; y++)
-        for (int x = 0; x < f->r; x++)
-            combine(f->g[y], f->r, taps[x], half[y][x]);
-    for (int p = 0; p < w->n_products; p++) {
-        double product[CHANNEL_BLOCK];
-        float *to = weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK;
-        combine(f->g[p % w->side], f->r, half[p / w->side], product);
-        for (int k = 0; k < CHANNEL_BLOCK; k++)
-            to[k] = (float)product[k];
-    }
+    winograd_filter_transform(w->filter, taps, products);
+    for (int p = 0; p < w->n_products; p++)
+        memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, products[p],
+               sizeof products[p]);
 }
 
 static size_t align_bytes(size_t floats)
@@ -509,15 +433,10 @@ bool conv_winograd_stem_possible(const struct op_spec *s)
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err)
 {
-    const struct filter *filter = filters;
-    while (filter->m != m)
-        filter++;
+    const struct winograd_filter *filter = winograd_filter(m);
     const bool stem = spec->in_border >= 0;
-    const int side = m + filter->r - 1, border = 2 * spec->in_border;
-    struct shape map = spec->in;
-    if (stem)
-        map = (struct shape){4 * spec->in.c, (spec->in.h + border + 1) / 2,
-                             (spec->in.w + border + 1) / 2};
+    const int side = m + filter->r - 1;
+    const struct shape map = stem ? squares_shape(spec) : spec->in;
     struct winograd *w = arena_alloc(arena, sizeof *w);
     const size_t n_products = (size_t)(side * side);
     const size_t in_blocks = (size_t)channel_blocks(map.c);
