@@ -8,12 +8,13 @@ SIMD vec activate(vec x, bool relu)
     return relu ? vec_max(x, vec_set1(0.0f)) : x;
 }
 
-static void max(const float *const *in, int n, float *out)
+static void max(const float *in, size_t row_stride, int rows, int columns, float *out)
 {
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec m = vec_load(in[0] + v);
-        for (int j = 1; j < n; j++)
-            m = vec_max(m, vec_load(in[j] + v));
+        vec m = vec_load(in + v);
+        for (int y = 0; y < rows; y++)
+            for (int x = 0; x < columns; x++)
+                m = vec_max(m, vec_load(in + (size_t)y * row_stride + (size_t)(x * CHANNEL_BLOCK + v)));
         vec_store(out + v, m);
     }
 }

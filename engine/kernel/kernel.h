@@ -197,8 +197,8 @@ struct kernels {
     /* For measuring: n rounds of independent multiply-adds in registers, sum[k] of which depend on
      * all of them; returns how many operations a round is. */
     int (*multiply_add)(int n, float *sum);
-    /* out[k] = max over in[0…n)[k], n >= 1. */
-    void (*max)(const float *const *in, int n, float *out);
+    /* out[k] = max over a window of rows × columns blocks, row_stride floats from row to row. */
+    void (*max)(const float *in, size_t row_stride, int rows, int columns, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */
     void (*mean)(const float *in, int n, float *out);
     /* out[j][k] = act(in[j][k] * scale[k] + shift[k]) over n consecutive blocks; in place allowed.

@@ -1,10 +1,13 @@
 /* Max pooling over a window, and global average pooling. Padding never wins a maximum: only
- * positions inside the map are compared. Work items are single output rows (max) and single channel
- * blocks (average).
+ * positions inside the map are compared. Work items are bands of output rows (max) and single
+ * channel blocks (average).
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/threads.h"
 #include "engine/op/op.h"
+
+#define BAND_ROWS                                                                                  \
+    7 /* the rows of two bands' windows overlap: few bands, and enough for all threads */
 
 struct pool_run {
     const struct op_spec *spec;
@@ -25,35 +28,45 @@ static enum rn_status infer_max(const struct op_attrs *a, struct shape in, struc
     return RN_OK;
 }
 
-/* Item: one row of one channel block of one image. */
+/* The part of a window that is inside a map of `side` values. */
+static int clip(int start, int kernel, int side, int *n)
+{
+    const int from = start < 0 ? 0 : start, to = start + kernel < side ? start + kernel : side;
+    *n = to - from;
+    return from;
+}
+
+static int max_bands(const struct op_spec *s)
+{
+    return (s->out.h + BAND_ROWS - 1) / BAND_ROWS;
+}
+
+/* Item: a band of rows of one channel block of one image. */
 static void max_item(void *context, int item)
 {
     const struct pool_run *run = context;
     const struct op_spec *s = run->spec;
     const struct op_attrs *a = &s->attrs;
-    size_t map = (size_t)(item / s->out.h), in_plane = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK;
-    int y = item % s->out.h;
-    const float *in = run->args->in + map * in_plane;
-    float *out =
-        run->args->out + (map * (size_t)s->out.h + (size_t)y) * (size_t)s->out.w * CHANNEL_BLOCK;
-    for (int x = 0; x < s->out.w; x++) {
-        const float *window[OP_MAX_KERNEL * OP_MAX_KERNEL];
-        int n = 0;
-        for (int ky = 0; ky < a->kernel; ky++)
-            for (int kx = 0; kx < a->kernel; kx++) {
-                int iy = y * a->stride - a->pad + ky, ix = x * a->stride - a->pad + kx;
-                if (iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w)
-                    window[n++] = in + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK;
-            }
-        s->kernels->max(window, n, out + (size_t)x * CHANNEL_BLOCK);
-    }
+    const size_t row = (size_t)s->in.w * CHANNEL_BLOCK;
+    const size_t map = (size_t)(item / max_bands(s));
+    const float *in = run->args->in + map * (size_t)s->in.h * row;
+    float *out = run->args->out + map * (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
+    const int first = item % max_bands(s) * BAND_ROWS;
+    for (int y = first; y < first + BAND_ROWS && y < s->out.h; y++)
+        for (int x = 0; x < s->out.w; x++) {
+            int rows, columns;
+            const int top = clip(y * a->stride - a->pad, a->kernel, s->in.h, &rows);
+            const int left = clip(x * a->stride - a->pad, a->kernel, s->in.w, &columns);
+            s->kernels->max(in + (size_t)top * row + (size_t)left * CHANNEL_BLOCK, row, rows,
+                            columns, out + (size_t)(y * s->out.w + x) * CHANNEL_BLOCK);
+        }
 }
 
 static void run_max(const void *prepared, const struct op_args *args)
 {
     const struct op_spec *s = prepared;
     struct pool_run run = {.spec = s, .args = args};
-    threads_run(args->threads, args->n * channel_blocks(s->out.c) * s->out.h, max_item, &run);
+    threads_run(args->threads, args->n * channel_blocks(s->out.c) * max_bands(s), max_item, &run);
 }
 
 static enum rn_status prepare_max(const struct op_spec *spec, struct arena *arena,

@@ -201,19 +201,22 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
     uint64_t seed = 3;
     random_fill(&seed, a, N * CHANNEL_BLOCK);
     random_fill(&seed, b, N * CHANNEL_BLOCK);
-    const float *window[N];
-    for (int j = 0; j < N; j++)
-        window[j] = a + j * CHANNEL_BLOCK;
+    static const struct {
+        int rows, columns, row; /* the window, and blocks from row to row */
+    } windows[] = {{1, 1, 0}, {1, N, 0}, {N, 1, 1}, {2, 3, 4}, {3, 2, 2}};
     for (size_t i = 0; i < kernels_count(); i++) {
         const struct kernels *k = kernels_at(i);
-        for (int n = 1; n <= N; n++) {
-            k->max(window, n, out);
+        for (size_t w = 0; w < sizeof windows / sizeof *windows; w++) {
+            const int rows = windows[w].rows, columns = windows[w].columns, row = windows[w].row;
+            k->max(a, (size_t)(row * CHANNEL_BLOCK), rows, columns, out);
             for (int c = 0; c < CHANNEL_BLOCK; c++) {
                 float want = a[c];
-                for (int j = 1; j < n; j++)
-                    want = fmaxf(want, a[j * CHANNEL_BLOCK + c]);
+                for (int j = 1; j < rows * columns; j++)
+                    want = fmaxf(want, a[(j / columns * row + j % columns) * CHANNEL_BLOCK + c]);
                 cr_assert_eq(out[c], want, "%s: max", k->name);
             }
+        }
+        for (int n = 1; n <= N; n++) {
             k->mean(a, n, out);
             for (int c = 0; c < CHANNEL_BLOCK; c++) {
                 double want = 0;
