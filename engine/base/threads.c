@@ -136,7 +136,8 @@ static void run_round(struct rn_threads *t, int first, int n_items)
     t->first = first;
     atomic_store_explicit(&t->n_done, 0, memory_order_relaxed);
     uint64_t run = (atomic_load_explicit(&t->ticket, memory_order_relaxed) >> 2 * ITEM_BITS) + 1;
-    atomic_store(&t->ticket, run << 2 * ITEM_BITS | (uint64_t)n_items << ITEM_BITS);
+    /* An exchange, not a store: qemu 7.2 would let wake_all's load pass a store. */
+    (void)atomic_exchange(&t->ticket, run << 2 * ITEM_BITS | (uint64_t)n_items << ITEM_BITS);
     wake_all(t);
     work(t);
     /* A worker may have lost its core in the middle of an item: give ours away after a while. */

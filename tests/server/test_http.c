@@ -104,6 +104,8 @@ static void *serve(void *arg)
     return NULL;
 }
 
+TestSuite(http, .timeout = 120); /* a loop that does not end would be waited for */
+
 static const struct http_options usual = {
     .listen = "127.0.0.1:0",
     .max_body_bytes = 100000,
