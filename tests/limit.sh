@@ -38,7 +38,7 @@ watch &
 watchdog=$!
 LIMITED=${LIMITED-}:$mark "$@"
 status=$?
-kill $watchdog
+kill $watchdog 2>/dev/null
 wait $watchdog 2>/dev/null && status=124
 end "left running by: $command"
 exit $status
