@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "engine/base/nanotime.h"
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/kernel/kernel.h"
@@ -38,9 +38,7 @@ struct measure {
 
 static double now(void)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return 1e-9 * (double)nanotime_monotonic();
 }
 
 static void measure_multiply_add(void *context, int thread)

@@ -1,4 +1,4 @@
-/* The two clocks, for who has no loop: durations and dates.
+/* The clocks, for who has no loop: durations and dates.
  *
  * Any thread.
  *
@@ -11,6 +11,8 @@
 
 /* Monotonic nanoseconds, the same as uv_hrtime(). */
 uint64_t clock_ns(void);
+/* CPU time of the calling thread. */
+uint64_t clock_thread_ns(void);
 /* Milliseconds; 0 when a time is not yet set or they are in the wrong order. */
 double clock_ms(uint64_t from_ns, uint64_t to_ns);
 

@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/cpu.h"
+#include "engine/base/nanotime.h"
 #include "engine/engine.h"
 
 #define ITEM_BITS 20
@@ -67,13 +67,6 @@ static void work(struct rn_threads *t)
     }
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* A scheduler takes a core from a thread that computes only every few milliseconds, however short
  * the work is that waits for it. Where a core that was given away comes back late, other processes
  * had it: they take turns by themselves, and it is kept for a while. */
@@ -83,11 +76,11 @@ static void give_way(struct rn_threads *t)
     const rn_threads_waits_fn waits = atomic_load_explicit(&t->waits, memory_order_acquire);
     if (!waits || !waits(t->waits_context))
         return;
-    const uint64_t start_ns = now_ns();
+    const uint64_t start_ns = nanotime_monotonic();
     if (start_ns < kept_until_ns)
         return;
     (void)sched_yield();
-    const uint64_t end_ns = now_ns();
+    const uint64_t end_ns = nanotime_monotonic();
     if (end_ns - start_ns > LATE_NS)
         kept_until_ns = end_ns + KEEPS * (end_ns - start_ns);
 }

@@ -3,28 +3,20 @@
  * SPDX-License-Identifier: MIT */
 #include "engine/image/stopwatch.h"
 
-#include <time.h>
-
-static uint64_t read_ns(clockid_t clock)
-{
-    struct timespec t;
-    return clock_gettime(clock, &t) == 0 ? (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec
-                                         : 0;
-}
+#include "engine/base/nanotime.h"
 
 struct stopwatch stopwatch_start(const struct rn_image_limits *limits)
 {
     const uint64_t budget_ns = (uint64_t)limits->max_cpu_ms * 1000000;
-    return (struct stopwatch){read_ns(CLOCK_THREAD_CPUTIME_ID) + budget_ns,
-                              read_ns(CLOCK_MONOTONIC) + budget_ns};
+    return (struct stopwatch){nanotime_thread() + budget_ns, nanotime_monotonic() + budget_ns};
 }
 
 bool stopwatch_expired(struct stopwatch *stopwatch)
 {
-    const uint64_t now_ns = read_ns(CLOCK_MONOTONIC);
+    const uint64_t now_ns = nanotime_monotonic();
     if (now_ns < stopwatch->look_ns)
         return false;
-    const uint64_t cpu_ns = read_ns(CLOCK_THREAD_CPUTIME_ID);
+    const uint64_t cpu_ns = nanotime_thread();
     if (cpu_ns > stopwatch->end_ns)
         return true;
     stopwatch->look_ns = now_ns + (stopwatch->end_ns - cpu_ns);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "engine/base/nanotime.h"
 
 #define CACHE_BYTES ((size_t)16 << 20) /* of the last level, that a step may hope for */
 
@@ -252,13 +253,6 @@ void plan_free(struct plan *plan)
     free(plan);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 size_t plan_arena_bytes(const struct plan *plan, int n_threads)
 {
     return plan->arena_bytes + (size_t)n_threads * plan->thread_scratch_bytes;
@@ -312,7 +306,7 @@ static void run_steps(struct run *run, int from, int to, int image, int n)
         const struct op_args args = args_of(run, i, image, n);
         prepared->run(prepared->data, &args);
         if (run->step_ns) {
-            const uint64_t end_ns = now_ns();
+            const uint64_t end_ns = nanotime_monotonic();
             run->step_ns[i] += end_ns - run->now_ns;
             run->now_ns = end_ns;
         }
@@ -326,7 +320,7 @@ const float *plan_run(const struct plan *plan, void *arena, const float *const *
     struct run run = {plan, arena, images, threads, step_ns, 0};
     if (step_ns) {
         memset(step_ns, 0, (size_t)plan->n_steps * sizeof *step_ns);
-        run.now_ns = now_ns();
+        run.now_ns = nanotime_monotonic();
     }
     for (int image = 0; image < n; image++)
         run_steps(&run, 0, plan->n_single, image, 1);

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
+#include "server/clock.h"
 #include "server/cmd/offline.h"
 #include "server/cmd/roofline.h"
 
@@ -46,9 +46,7 @@ struct timing {
 
 static double now_ms(void)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+    return 1e-6 * (double)clock_ns();
 }
 
 static int by_value(const void *a, const void *b)

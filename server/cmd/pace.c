@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "server/clock.h"
+
 #define NICE 5
 #define PIECE_NS 1000000u
 #define RESTS 7                /* times the work */
@@ -33,13 +35,6 @@ uint64_t pace_look(struct pace *pace, uint64_t now_ns, uint64_t cpu_ns, bool *yi
     return RESTS * worked_ns;
 }
 
-static uint64_t read_ns(clockid_t clock)
-{
-    struct timespec now;
-    (void)clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void pace_hurry(void)
 {
     atomic_store(&hurries, true);
@@ -48,15 +43,14 @@ void pace_hurry(void)
 void pace_begin(void)
 {
     (void)setpriority(PRIO_PROCESS, 0, NICE); /* Linux: of the thread */
-    self = (struct pace){.rested_ns = read_ns(CLOCK_MONOTONIC),
-                         .rested_cpu_ns = read_ns(CLOCK_THREAD_CPUTIME_ID)};
+    self = (struct pace){.rested_ns = clock_ns(), .rested_cpu_ns = clock_thread_ns()};
 }
 
 void pace_rest(void)
 {
     bool yields;
-    const uint64_t cpu_ns = read_ns(CLOCK_THREAD_CPUTIME_ID);
-    const uint64_t rest_ns = pace_look(&self, read_ns(CLOCK_MONOTONIC), cpu_ns, &yields);
+    const uint64_t cpu_ns = clock_thread_ns();
+    const uint64_t rest_ns = pace_look(&self, clock_ns(), cpu_ns, &yields);
     if (yields)
         (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     if (rest_ns == 0 || atomic_load(&hurries))
@@ -64,6 +58,6 @@ void pace_rest(void)
     const struct timespec rest = {.tv_sec = (time_t)(rest_ns / 1000000000u),
                                   .tv_nsec = (long)(rest_ns % 1000000000u)};
     (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
-    self.rested_ns = read_ns(CLOCK_MONOTONIC);
-    self.rested_cpu_ns = read_ns(CLOCK_THREAD_CPUTIME_ID);
+    self.rested_ns = clock_ns();
+    self.rested_cpu_ns = clock_thread_ns();
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/clock.h"
 #include "server/cmd/client.h"
 #include "server/cmd/cmd.h"
 #include "server/cmd/offline.h"
@@ -22,7 +23,6 @@ struct reading {
 static enum cmd_exit read_metrics(const char *listen, struct reading *out)
 {
     struct client_answer answer;
-    struct timespec now;
     const enum cmd_exit code = client_get(listen, "/metrics", &answer);
     if (code != CMD_OK)
         return (int)code;
@@ -31,8 +31,7 @@ static enum cmd_exit read_metrics(const char *listen, struct reading *out)
         free(answer.body);
         return CMD_FAILED;
     }
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    *out = (struct reading){answer.body, (double)now.tv_sec + (double)now.tv_nsec / 1e9};
+    *out = (struct reading){answer.body, 1e-9 * (double)clock_ns()};
     return CMD_OK;
 }
 
