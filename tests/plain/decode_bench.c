@@ -1,6 +1,7 @@
 /* What decoding costs, in this process and in a confined helper: decode_bench RESNETD FILE...
  * For each file the medians over half a second or more each, taken in turn, to the 224 pixels of a
- * usual network. RESNETD is the program whose helper is asked, with the same decoder.
+ * usual network; what a helper takes more, in pairs, and how much of that passes before it begins
+ * and after it has ended. RESNETD is the program whose helper is asked, with the same decoder.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
@@ -42,7 +43,8 @@ static const struct pixels_order order = {
 static void measure(struct sandbox *sandbox, const char *path)
 {
     static uint8_t bytes[MAX_BYTES], own[3 * CROP * CROP];
-    static double inside[MAX_RUNS], helper[MAX_RUNS];
+    static double inside[MAX_RUNS], helper[MAX_RUNS], more[MAX_RUNS];
+    static double before[MAX_RUNS], after[MAX_RUNS];
     FILE *file = fopen(path, "rb");
     const size_t n_bytes = file ? fread(bytes, 1, MAX_BYTES, file) : 0;
     struct pixels_result result = {0};
@@ -66,12 +68,16 @@ static void measure(struct sandbox *sandbox, const char *path)
         }
         inside[n] = (double)(b_ns - a_ns) / 1e6;
         helper[n] = (double)(c_ns - b_ns) / 1e6;
+        more[n] = helper[n] - inside[n];
+        before[n] = (double)(result.start_ns - b_ns) / 1e6;
+        after[n] = (double)(c_ns - result.crop_end_ns) / 1e6;
     }
     const char *name = strrchr(path, '/');
-    const double in_ms = median(inside, n), helper_ms = median(helper, n);
-    (void)printf("  %-28s %5.2f Mpx  thread %7.2f ms  process %7.2f ms  %+5.0f us\n",
+    (void)printf("  %-28s %5.2f Mpx  thread %7.2f ms  process %7.2f ms  %+5.0f us: "
+                 "%.0f before, %.0f after\n",
                  name ? name + 1 : path, (double)result.info.width * result.info.height / 1e6,
-                 in_ms, helper_ms, 1e3 * (helper_ms - in_ms));
+                 median(inside, n), median(helper, n), 1e3 * median(more, n),
+                 1e3 * median(before, n), 1e3 * median(after, n));
 }
 
 int main(int argc, char **argv)
