@@ -14,6 +14,7 @@
 #include "server/clock.h"
 #include "server/http.h"
 #include "server/log.h"
+#include "server/request.h"
 #include "server/text.h"
 
 struct accesslog {
@@ -69,8 +70,9 @@ void accesslog_close(struct accesslog *log)
 /* What a line says, in both formats. */
 struct line {
     char date[CLOCK_DATE_SIZE];
-    const char *model, *trace; /* NULL: none */
-    int n_images, max_batch;
+    const char *model, *trace;        /* NULL: none */
+    int n_images, max_batch;          /* the largest that one of its images ran in */
+    const struct request_image *last; /* the one that took longest, NULL for none */
     double ms;
 };
 
@@ -98,6 +100,16 @@ static size_t write_text(const struct http_exchange *exchange, const struct line
     return n < room ? n : room - 1;
 }
 
+static void add_stages(struct text *text, const struct request_image *image)
+{
+    double ms[N_REQUEST_STAGES];
+    request_stages(image, 0, ms);
+    for (int i = 0; i < REQUEST_RESPOND; i++)
+        text_format(text, "%s\"%s\":%.3f", i == 0 ? ",\"stages_ms\":{" : ",",
+                    request_stage_names[i], ms[i]);
+    text_add(text, "}");
+}
+
 /* 0 when memory ran out or the line would be too long. */
 static size_t write_json(const struct http_exchange *exchange, const struct line *line, char *out,
                          size_t room)
@@ -110,6 +122,8 @@ static size_t write_json(const struct http_exchange *exchange, const struct line
         text_member(&text, "model", line->model ? line->model : "");
         text_format(&text, ",\"images\":%d,\"batch\":%d", line->n_images, line->max_batch);
     }
+    if (line->last)
+        add_stages(&text, line->last);
     if (line->trace)
         text_member(&text, "traceparent", line->trace);
     text_format(&text,
@@ -127,16 +141,21 @@ static size_t write_json(const struct http_exchange *exchange, const struct line
 }
 
 void accesslog_write(struct accesslog *log, const struct http_exchange *exchange, const char *model,
-                     int n_images, int max_batch)
+                     const struct request *request)
 {
     if (!log)
         return;
     struct timespec wall;
     struct line line = {.model = model,
                         .trace = http_header(exchange, "traceparent"),
-                        .n_images = n_images,
-                        .max_batch = max_batch,
                         .ms = clock_ms(exchange->arrived_ns, clock_ns())};
+    if (request) {
+        line.n_images = request->n_images;
+        line.last = request_last_image(request);
+    }
+    for (int i = 0; i < line.n_images; i++)
+        if (request->images[i].batch_size > line.max_batch)
+            line.max_batch = request->images[i].batch_size;
     char bytes[LOG_LINE_MAX];
     (void)clock_gettime(CLOCK_REALTIME, &wall);
     (void)clock_date(wall, line.date);

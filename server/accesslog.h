@@ -13,6 +13,7 @@
 
 struct accesslog;
 struct http_exchange;
+struct request;
 
 /* `path` of a file to append to, "-" for stderr, "" for no log (*out is NULL then); `json`: an
  * object a line instead of key=value pairs. RN_IO, RN_NO_MEMORY. */
@@ -20,9 +21,9 @@ enum rn_status accesslog_open(const char *path, bool json, struct accesslog **ou
                               struct rn_error *err) __attribute__((warn_unused_result));
 void accesslog_close(struct accesslog *log);
 
-/* From on_completed. `log` NULL: nothing is written. `model` NULL and n_images 0 where the request
- * was no classification; max_batch is the largest batch that one of its images ran in. */
+/* From on_completed. `log` NULL: nothing is written. `model` and `request` NULL where it was no
+ * classification, or none that the pipeline has seen. */
 void accesslog_write(struct accesslog *log, const struct http_exchange *exchange, const char *model,
-                     int n_images, int max_batch);
+                     const struct request *request);
 
 #endif

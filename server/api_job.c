@@ -109,13 +109,8 @@ void api_job_completed(const struct api *api, const struct http_exchange *exchan
                        const struct request *request, const struct registry_model *model,
                        const struct problem *refusal)
 {
-    int max_batch = 0;
-    for (int i = 0; request && i < request->n_images; i++)
-        if (request->images[i].batch_size > max_batch)
-            max_batch = request->images[i].batch_size;
     count(api, exchange, request, refusal);
-    accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL,
-                    request ? request->n_images : 0, max_batch);
+    accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL, request);
     recent_add(api->recent, exchange, request, model ? model->info->name : "",
                slug_of(exchange, request, refusal));
 }

@@ -183,7 +183,7 @@ void api_models_gone(const struct api *api, struct http_exchange *exchange)
 
 void api_models_completed(const struct api *api, struct http_exchange *exchange)
 {
-    accesslog_write(api->accesslog, exchange, NULL, 0, 0);
+    accesslog_write(api->accesslog, exchange, NULL, NULL);
     free(exchange->user);
     exchange->user = NULL;
 }

@@ -42,10 +42,7 @@ void recent_free(struct recent *recent)
 
 static void add_stages(struct record *record, const struct request *request)
 {
-    const struct request_image *last = request->n_images ? request->images : NULL;
-    for (int i = 0; i < request->n_images; i++)
-        if (request->images[i].batch_end_ns > last->batch_end_ns)
-            last = &request->images[i];
+    const struct request_image *last = request_last_image(request);
     record->n_images = request->n_images;
     record->cache = request_source_name(request);
     record->predicted = (double)request->predicted_ns / 1e6;
@@ -63,8 +60,8 @@ void recent_add(struct recent *recent, const struct http_exchange *exchange,
     *record = (struct record){
         .slug = slug, .cache = "miss", .status = exchange->status, .bytes = exchange->body_bytes};
     (void)clock_gettime(CLOCK_REALTIME, &record->time);
-    (void)snprintf(record->id, sizeof record->id, "%s", exchange->id);
-    (void)snprintf(record->peer, sizeof record->peer, "%s", exchange->peer);
+    memcpy(record->id, exchange->id, sizeof record->id);
+    memcpy(record->peer, exchange->peer, sizeof record->peer);
     (void)snprintf(record->model, sizeof record->model, "%s", model);
     record->total = clock_ms(exchange->arrived_ns, clock_ns());
     if (request)

@@ -85,6 +85,15 @@ void request_stages(const struct request_image *image, uint64_t end_ns, double m
     ms[REQUEST_RESPOND] = clock_ms(image->batch_end_ns, end_ns);
 }
 
+const struct request_image *request_last_image(const struct request *request)
+{
+    const struct request_image *last = request->n_images ? request->images : NULL;
+    for (int i = 0; i < request->n_images; i++)
+        if (request->images[i].batch_end_ns > last->batch_end_ns)
+            last = &request->images[i];
+    return last;
+}
+
 const char *request_source_name(const struct request *request)
 {
     static const char *const names[] = {

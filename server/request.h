@@ -118,6 +118,8 @@ extern const char *const request_stage_names[N_REQUEST_STAGES];
  * `respond` runs from its batch's end to end_ns, 0 for not yet. */
 void request_stages(const struct request_image *image, uint64_t end_ns,
                     double ms[N_REQUEST_STAGES]);
+/* The image whose batch ended last; NULL where there is none. */
+const struct request_image *request_last_image(const struct request *request);
 /* The answer's `cache`: miss, hit or coalesced. */
 const char *request_source_name(const struct request *request);
 /* Frees the images' buffers and the request; releases the model; NULL allowed. */

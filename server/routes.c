@@ -330,7 +330,7 @@ static void on_completed(void *context, struct http_exchange *exchange)
     if (exchange->user)
         route->completed(api, exchange);
     else
-        accesslog_write(api->accesslog, exchange, NULL, 0, 0);
+        accesslog_write(api->accesslog, exchange, NULL, NULL);
 }
 
 static char *write_problem(void *context, const struct http_exchange *exchange,

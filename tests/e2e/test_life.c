@@ -398,6 +398,8 @@ Test(e2e_life, the_access_log_can_be_json)
     const struct ask strange = {.path = "/nothing", .headers = {"traceparent: 00-\"\\-00-01"}};
     ask(&server, &strange, &reply);
     reply_done(&reply);
+    ask_file(&server, "/classify", PHOTO, &reply);
+    reply_done(&reply);
     (void)kill(server.program.pid, SIGTERM);
     cr_assert_eq(program_wait(&server.program), 0);
     const char *line = strstr(server.program.stderr_text, "{\"time\"");
@@ -405,6 +407,14 @@ Test(e2e_life, the_access_log_can_be_json)
     json_t *json = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
     cr_assert_eq(json_integer_value(json_object_get(json, "status")), 404);
     cr_assert_str_eq(json_string_value(json_object_get(json, "traceparent")), "00-\"\\-00-01");
+    cr_assert_null(json_object_get(json, "stages_ms"), "it is no classification");
+    json_decref(json);
+    line = strstr(line + 1, "{\"time\"");
+    cr_assert_not_null(line, "%s", server.program.stderr_text);
+    json = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *stages = json_object_get(json, "stages_ms");
+    cr_assert_eq(json_object_size(stages), 5, "%s", line);
+    cr_assert_gt(json_real_value(json_object_get(stages, "inference")), 0);
     json_decref(json);
     program_done(&server.program);
 }
