@@ -207,19 +207,25 @@ load: $(B)/resnetd $(B)/open_loop $(B)/fail.so
 	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
 	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so 1 4 6 7
 	$(Q)REQUESTS=40000 tests/load/soak.sh $(B)/resnetd
-## make reload     what clients notice of models being loaded, MODEL=PATH (the embedded file); LOAD_ARGS="IMAGES"
+## make reload     what clients notice of models being loaded, MODEL=PATH (the embedded file); LOAD_ARGS="IMAGES";
+##                 AS_UNIT=1: where priorities cannot be changed, as under systemd
 .PHONY: reload
-reload: $(B)/resnetd $(B)/open_loop
-	$(Q)tests/load/reload.sh $(B)/resnetd $(B)/open_loop $(if $(MODEL),$(MODEL),config/models/cifar10-resnet20.safetensors) $(LOAD_ARGS)
-## make simulate   overload in simulated time: docs/overload.svg, and with slow uploads docs/uploads.svg
+reload: $(B)/resnetd $(B)/open_loop $(B)/fail.so
+	$(Q)$(if $(AS_UNIT),FAIL_LIBRARY=$(B)/fail.so )tests/load/reload.sh $(B)/resnetd $(B)/open_loop $(if $(MODEL),$(MODEL),config/models/cifar10-resnet20.safetensors) $(LOAD_ARGS)
+## make simulate   overload in simulated time: docs/overload.svg, uploads.svg (slow ones), replay.svg
+##                 (recorded, TRACE=tests/load/resnet18.trace; by tests/load/record.sh)
 simulate: $(B)/simulate
-	$(Q)mkdir -p build/load/fast build/load/slow
-	$(Q)$(B)/simulate build/load/fast
+	$(Q)mkdir -p build/load/fast build/load/slow build/load/replay
+	$(Q)$(B)/simulate build/load/fast 0
 	$(Q)$(B)/simulate build/load/slow 0.2
+	$(Q)$(B)/simulate build/load/replay $(or $(TRACE),tests/load/resnet18.trace)
 	$(Q)cd build/load/fast && awk -F'\t' -v title="Simulated: answers within 200 ms a second, by offered load" \
 		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/overload.svg
 	$(Q)cd build/load/slow && awk -F'\t' -v title="The same when a fifth of the uploads take 0.5 to 1.2 deadlines" \
 		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/uploads.svg
+	$(Q)cd build/load/replay && awk -F'\t' -v title="Replayed: a recorded run, slow uploads included, answers within 500 ms" \
+		-v arrivals="as recorded, faster or slower" \
+		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/replay.svg
 ## make soak       memory over REQUESTS (200000) good, bad and broken-off requests; EVERY seconds, LIMIT_MIB
 soak: $(B)/resnetd
 	$(Q)tests/load/soak.sh $(B)/resnetd $(LOAD_ARGS)
@@ -319,7 +325,7 @@ $(B)/decode_bench: $(LIB_OBJ) $(B)/tests/plain/decode_bench.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/simulate: $(LIB_OBJ) $(B)/tests/support_simulation.o $(B)/tests/load/simulate.o
+$(B)/simulate: $(LIB_OBJ) $(B)/tests/support_simulation.o $(B)/tests/support_trace.o $(B)/tests/load/simulate.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 

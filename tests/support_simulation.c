@@ -1,6 +1,6 @@
-/* The costs are those of ResNet-18 with 500-pixel photographs on two cores, from a server under
- * load: a batch of n takes BASE + n * SLOPE, a decode DECODE on the average, a run that decoding
- * disturbs takes longer, and a few runs stall.
+/* The made-up costs are those of ResNet-18 with 500-pixel photographs on two cores, from a server
+ * under load: a batch of n takes BASE + n * SLOPE, a decode DECODE on the average, a run that
+ * decoding disturbs takes longer, and a few runs stall.
  *
  * SPDX-License-Identifier: MIT */
 #include "tests/support_simulation.h"
@@ -13,6 +13,7 @@
 #include "server/batcher.h"
 #include "server/request.h"
 #include "tests/support_random.h"
+#include "tests/support_trace.h"
 
 #define MS 1e6
 #define BASE_NS (3.0 * MS)
@@ -32,12 +33,14 @@ struct job {
     struct request request;
     struct request_image image;
     double arrived_ns, ready_ns, deadline_ns; /* header; whole body */
+    double decode_ns;
     struct job *next;
 };
 
 struct world {
     const struct simulation *s;
     uint64_t random;
+    size_t n_arrived;
     struct batcher *batcher;
     struct admission admission;
     double now_ns, next_arrival_ns, engine_end_ns, wake_ns, paced_ns, launched_ns;
@@ -83,6 +86,13 @@ static void end_job(struct world *w, struct job *job, double *outcome)
     free(job);
 }
 
+/* Of the trace, in turn; NULL where it is made up. */
+static const struct trace_request *recorded(const struct world *w, size_t i)
+{
+    const struct trace *trace = w->s->trace;
+    return trace ? &trace->requests[i % trace->n] : NULL;
+}
+
 static double left_ns(const struct world *w, const struct job *job)
 {
     return job->deadline_ns - w->now_ns;
@@ -108,6 +118,16 @@ static bool admit(struct world *w, struct job *job)
     return bound_ns <= left_ns(w, job);
 }
 
+/* As pipeline_learn_admission(). */
+static void learn(struct world *w, const struct job *job, double end_ns)
+{
+    const struct request *request = &job->request;
+    if (2 * admission_bound_ns(&w->admission, request->predicted_ns) >=
+        request->deadline_ns - request->admitted_ns)
+        admission_learn(&w->admission, request->predicted_ns,
+                        (uint64_t)end_ns - request->admitted_ns);
+}
+
 static void submit(struct world *w, struct job *job)
 {
     if (left_ns(w, job) <= 0 || !admit(w, job)) {
@@ -124,19 +144,40 @@ static void submit(struct world *w, struct job *job)
     w->last_to_decode = &job->next;
 }
 
+static double arrival_ns(struct world *w)
+{
+    const struct trace *trace = w->s->trace;
+    if (!trace)
+        return w->next_arrival_ns + exponential(w, 1e9 / w->s->rate);
+    const double lap_ns = (double)(w->n_arrived / trace->n) * trace->ns;
+    return (lap_ns + recorded(w, w->n_arrived)->arrived_ns) * trace_rate(trace) / w->s->rate;
+}
+
+static double upload_ns(struct world *w, const struct trace_request *record)
+{
+    if (record)
+        return record->upload_ns;
+    if (uniform(w) >= w->s->slow_part)
+        return 0;
+    return (0.5 + 0.7 * uniform(w)) * w->s->deadline_ms * MS;
+}
+
 static void arrive(struct world *w)
 {
     struct job *job = calloc(1, sizeof *job);
-    w->next_arrival_ns += exponential(w, 1e9 / w->s->rate);
     if (!job)
         abort();
+    const struct trace_request *record = recorded(w, w->n_arrived++);
+    w->next_arrival_ns = arrival_ns(w);
+    job->decode_ns = record ? record->decode_ns : exponential(w, DECODE_NS);
     job->arrived_ns = job->ready_ns = w->now_ns;
     job->deadline_ns = w->now_ns + w->s->deadline_ms * MS;
     /* The simpler policies' batches know no deadlines. */
     job->request.deadline_ns =
         w->s->policy == SIMULATION_RESNETD ? (uint64_t)job->deadline_ns : FAR_NS;
     job->image.request = &job->request;
-    if (uniform(w) >= w->s->slow_part) {
+    job->ready_ns += upload_ns(w, record);
+    if (job->ready_ns <= w->now_ns) {
         submit(w, job);
         return;
     }
@@ -144,7 +185,6 @@ static void arrive(struct world *w)
         end_job(w, job, &w->count.refused);
         return;
     }
-    job->ready_ns += (0.5 + 0.7 * uniform(w)) * w->s->deadline_ms * MS;
     struct job **link = &w->uploads;
     while (*link && (*link)->ready_ns <= job->ready_ns)
         link = &(*link)->next;
@@ -152,8 +192,11 @@ static void arrive(struct world *w)
     *link = job;
 }
 
-static void give_up(struct world *w, struct request_image *list)
+/* Ready images; the first one teaches admission how late it would have been. */
+static void give_up(struct world *w, struct request_image *list, double end_ns)
 {
+    if (list)
+        learn(w, job_of(list), end_ns);
     while (list) {
         struct request_image *next = list->next;
         w->n_system--;
@@ -163,8 +206,30 @@ static void give_up(struct world *w, struct request_image *list)
     }
 }
 
+/* As pipeline_drop_waiting(). */
+static void drop_waiting(struct world *w)
+{
+    const double run_ns = (double)batcher_cost_ns(w->batcher, 1);
+    bool taught = false;
+    while (w->s->policy == SIMULATION_RESNETD && w->n_system > 1 && w->to_decode &&
+           left_ns(w, w->to_decode) <= run_ns + (double)admission_answer_ns(&w->admission)) {
+        struct job *job = w->to_decode;
+        if (!taught)
+            learn(w, job, w->now_ns + run_ns);
+        taught = true;
+        w->to_decode = job->next;
+        if (!w->to_decode)
+            w->last_to_decode = &w->to_decode;
+        batcher_expect(w->batcher, -1);
+        w->n_system--;
+        w->n_waiting--;
+        end_job(w, job, &w->count.dropped);
+    }
+}
+
 static void start_decoders(struct world *w)
 {
+    drop_waiting(w);
     for (int i = 0; i < N_DECODERS && w->to_decode; i++) {
         if (w->decoding[i])
             continue;
@@ -172,12 +237,14 @@ static void start_decoders(struct world *w)
         w->to_decode = w->to_decode->next;
         if (!w->to_decode)
             w->last_to_decode = &w->to_decode;
-        w->decode_end_ns[i] = w->now_ns + exponential(w, DECODE_NS);
+        w->decode_end_ns[i] = w->now_ns + w->decoding[i]->decode_ns;
     }
 }
 
 static double run_ns(struct world *w, int n)
 {
+    if (w->s->trace)
+        return trace_run_ns(w->s->trace, n, (size_t)(uniform(w) * (double)w->s->trace->n));
     double ns = (BASE_NS + n * SLOPE_NS) * (1 + NOISE * normal(w));
     for (int i = 0; i < N_DECODERS; i++)
         if (w->decoding[i])
@@ -188,13 +255,18 @@ static double run_ns(struct world *w, int n)
 static void start_batch(struct world *w)
 {
     const uint64_t now_ns = (uint64_t)w->now_ns;
+    const bool is_ours = w->s->policy == SIMULATION_RESNETD;
+    const uint64_t window_ns = is_ours ? BATCHER_WORTHWHILE : (uint64_t)WINDOW_NS;
     uint64_t wake_ns = UINT64_MAX;
     w->wake_ns = NEVER;
     if (w->n_batch > 0)
         return;
-    if (w->s->policy == SIMULATION_RESNETD)
-        give_up(w, batcher_expire(w->batcher, now_ns));
-    if (!batcher_due(w->batcher, now_ns, (uint64_t)WINDOW_NS, &wake_ns)) {
+    const double run_alone_ns = (double)batcher_cost_ns(w->batcher, 1);
+    if (is_ours) {
+        batcher_set_answer(w->batcher, admission_answer_ns(&w->admission));
+        give_up(w, batcher_expire(w->batcher, now_ns), w->now_ns + run_alone_ns);
+    }
+    if (!batcher_due(w->batcher, now_ns, window_ns, &wake_ns)) {
         if (wake_ns != UINT64_MAX)
             w->wake_ns = fmax((double)wake_ns, w->now_ns + 1000);
         return;
@@ -207,7 +279,7 @@ static void start_batch(struct world *w)
             if (left_ns(w, job_of(w->batch[i])) > 0)
                 w->batch[n++] = w->batch[i];
             else
-                give_up(w, w->batch[i]);
+                give_up(w, w->batch[i], w->now_ns);
         }
         w->n_batch = n;
         if (n == 0) {
@@ -218,6 +290,10 @@ static void start_batch(struct world *w)
     w->n_waiting -= w->n_batch;
     w->launched_ns = w->now_ns;
     w->engine_end_ns = w->now_ns + run_ns(w, w->n_batch);
+    const uint64_t expected_ns = batcher_cost_ns(w->batcher, w->n_batch);
+    if (is_ours) /* who would be too late behind this batch */
+        give_up(w, batcher_expire(w->batcher, now_ns + expected_ns),
+                w->now_ns + (double)expected_ns + run_alone_ns);
 }
 
 static void end_batch(struct world *w)
@@ -227,10 +303,7 @@ static void end_batch(struct world *w)
     w->paced_ns = w->now_ns;
     for (int i = 0; i < w->n_batch; i++) {
         struct job *job = job_of(w->batch[i]);
-        const struct request *request = &job->request;
-        if (2 * request->predicted_ns >= request->deadline_ns - request->admitted_ns)
-            admission_learn(&w->admission, request->predicted_ns,
-                            (uint64_t)w->now_ns - request->admitted_ns);
+        learn(w, job, w->now_ns);
         w->n_system--;
         end_job(w, job, left_ns(w, job) >= 0 ? &w->count.good : &w->count.late);
     }
@@ -283,6 +356,7 @@ struct simulation_result simulation_run(const struct simulation *simulation)
     if (!w.batcher)
         abort();
     admission_init(&w.admission);
+    w.next_arrival_ns = arrival_ns(&w);
     w.last_to_decode = &w.to_decode;
     w.engine_end_ns = w.wake_ns = w.decode_end_ns[0] = w.decode_end_ns[1] = NEVER;
     while (step(&w))

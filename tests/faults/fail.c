@@ -5,14 +5,15 @@
  *   FAIL=write:1%       one call in a hundred fails, by a fixed pseudo-random sequence
  *
  * Kinds: malloc (with calloc, realloc and aligned_alloc), read (with recv), write (with send and
- * sendmsg), accept, mmap, thread, stall (a decode in a thread never returns). FAIL_COUNT=FILE
- * writes at exit how many calls there were. Counting starts with main(): what libraries do before
- * it is not ours to survive. Any thread.
+ * sendmsg), accept, mmap, thread, priority (changes of it, which our systemd units forbid), stall
+ * (a decode in a thread never returns). FAIL_COUNT=FILE writes at exit how many calls there were.
+ * Counting starts with main(): what libraries do before it is not ours to survive. Any thread.
  *
  * SPDX-License-Identifier: MIT */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -32,12 +34,13 @@ enum kind {
     KIND_ACCEPT,
     KIND_MMAP,
     KIND_THREAD,
+    KIND_PRIORITY,
     KIND_STALL,
     N_KINDS
 };
 
-static const char *const names[N_KINDS] = {"malloc", "read",   "write", "accept",
-                                           "mmap",   "thread", "stall"};
+static const char *const names[N_KINDS] = {"malloc", "read",   "write",    "accept",
+                                           "mmap",   "thread", "priority", "stall"};
 
 static enum kind chosen = N_KINDS;
 static long from, to;     /* calls to fail, counted from 1; from 0: by chance */
@@ -163,6 +166,26 @@ static bool fails_on(enum kind kind, int fd)
     static result (*real_##name)(__VA_ARGS__);                                                     \
     if (!real_##name)                                                                              \
         *(void **)&real_##name = dlsym(RTLD_NEXT, #name);
+
+int setpriority(__priority_which_t which, id_t who, int priority)
+{
+    REAL(setpriority, int, __priority_which_t, id_t, int)
+    if (fails(KIND_PRIORITY)) {
+        errno = EPERM;
+        return -1;
+    }
+    return real_setpriority(which, who, priority);
+}
+
+int sched_setscheduler(pid_t pid, int policy, const struct sched_param *param)
+{
+    REAL(sched_setscheduler, int, pid_t, int, const struct sched_param *)
+    if (fails(KIND_PRIORITY)) {
+        errno = EPERM;
+        return -1;
+    }
+    return real_sched_setscheduler(pid, policy, param);
+}
 
 ssize_t read(int fd, void *bytes, size_t n)
 {

@@ -1,6 +1,6 @@
 # Goodput against offered load as SVG: a line per file, in the file's name; column 2 is what was
 # offered a second, column 3 what came in time. The dashed line is "all of it".
-#   awk -F'\t' -v title=TEXT -f tests/load/plot.awk NAME.tsv... >X.svg
+#   awk -F'\t' -v title=TEXT [-v arrivals=TEXT] -f tests/load/plot.awk NAME.tsv... >X.svg
 # SPDX-License-Identifier: MIT
 { name = FILENAME; sub(/.*\//, "", name); sub(/\.tsv$/, "", name)
   if (!(name in n)) order[++files] = name
@@ -18,7 +18,7 @@ END {
         printf "<text x=\"%.1f\" y=\"338\" text-anchor=\"middle\">%g</text><path d=\"M%.1f 320V40\" stroke=\"#ddd\"/>\n", px(v), v, px(v)
     for (v = 0; v <= top * 1.15; v += step / 2)
         printf "<text x=\"54\" y=\"%.1f\" text-anchor=\"end\">%g</text><path d=\"M60 %.1fH560\" stroke=\"#ddd\"/>\n", py(v) + 4, v, py(v)
-    print "<text x=\"310\" y=\"362\" text-anchor=\"middle\">offered, requests per second (Poisson)</text>"
+    printf "<text x=\"310\" y=\"362\" text-anchor=\"middle\">offered, requests per second (%s)</text>\n", arrivals ? arrivals : "Poisson"
     limit = right < top * 1.15 ? right : top * 1.15
     printf "<path d=\"M%.1f %.1fL%.1f %.1f\" stroke=\"#888\" stroke-dasharray=\"4 4\"/>\n", px(0), py(0), px(limit), py(limit)
     split("#1f77b4 #d62728 #2ca02c #9467bd", colours, " ")

@@ -3,7 +3,8 @@
 # with reloads (PUT /models/NAME) back to back, in turn, and prints latencies, reloads and a verdict:
 # no request fails and the median of the pairs' p99 rises by at most 10 %.
 #   tests/load/reload.sh BINARY OPEN_LOOP MODEL [IMAGE|FOLDER...]
-# RATE=40 a second, SECONDS_EACH=10 and ROUNDS=3 may be set.
+# RATE=40 a second, SECONDS_EACH=10 and ROUNDS=3 may be set; FAIL_LIBRARY=build/fail.so forbids the
+# daemon to change priorities, as our systemd units do.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,16 +18,22 @@ seconds=${SECONDS_EACH:-10}
 log=$(mktemp)
 trap 'stop; rm -f "$log"' EXIT
 
-start_server "$binary" --model "served=$model"
+if [[ -n ${FAIL_LIBRARY:-} ]]; then
+    FAIL=priority:1+ LD_PRELOAD=$FAIL_LIBRARY start_server "$binary" --model "served=$model"
+else
+    start_server "$binary" --model "served=$model"
+fi
 offer() {
     "$open_loop" --url "$url/classify" --rate "${RATE:-40}" --seconds "$seconds" "${images[@]}" |
         jq -r '[.sent, .statuses["200"] // 0, .ok_ms.p50, .ok_ms.p99] | @tsv'
 }
-reload() { # until the time is up; a line for each
+body=$(jq -n --arg path "$(realpath "$model")" '{path: $path}')
+# Until the time is up; a line for each. What the client itself takes of the cores counts, too: little.
+reload() {
     local end=$((SECONDS + seconds))
     while [[ $SECONDS -lt $end ]]; do
-        curl -s -o /dev/null -w '%{http_code} %{time_total}\n' -X PUT -H 'Content-Type: application/json' \
-            -d "$(jq -n --arg path "$(realpath "$model")" '{path: $path}')" "$url/models/served" >>"$log"
+        nice -n 19 curl -s -o /dev/null -w '%{http_code} %{time_total}\n' -X PUT \
+            -H 'Content-Type: application/json' -d "$body" "$url/models/served" >>"$log"
     done
 }
 

@@ -1,10 +1,14 @@
 /* The promise about overload, in simulated time: what is accepted comes in time, and overload costs
- * next to nothing; beside two simpler policies, which break it.
+ * next to nothing; beside two simpler policies, which break it. With made-up arrivals and costs,
+ * and with those of a trace that tests/load/record.sh has recorded.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 
 #include "tests/support_simulation.h"
+#include "tests/support_trace.h"
+
+#define TRACE "tests/load/resnet18.trace"
 
 static struct simulation_result run(enum simulation_policy policy, double load, double slow_part)
 {
@@ -47,4 +51,41 @@ Test(simulation, simpler_policies_break_down)
 {
     cr_assert_lt(run(SIMULATION_FIFO, 2, 0).good, 0.2 * simulation_capacity());
     cr_assert_lt(run(SIMULATION_DROP, 2, 0).good, 0.6 * simulation_capacity());
+}
+
+static struct simulation_result replay(enum simulation_policy policy, double load, double *capacity)
+{
+    struct trace trace;
+    trace_read(TRACE, &trace);
+    *capacity = trace_capacity(&trace);
+    const struct simulation simulation = {.policy = policy,
+                                          .rate = load * *capacity,
+                                          .seconds = 120,
+                                          .deadline_ms = 500,
+                                          .trace = &trace,
+                                          .seed = 1};
+    const struct simulation_result result = simulation_run(&simulation);
+    trace_done(&trace);
+    return result;
+}
+
+/* The trace has times of half again as much as its mean, and uploads that eat their deadline. */
+Test(simulation, a_recorded_trace_keeps_its_goodput_and_promises)
+{
+    static const double loads[] = {0.5, 1, 2, 3, 5}, least[] = {0.45, 0.7, 0.88, 0.9, 0.9};
+    for (int i = 0; i < 5; i++) {
+        double capacity;
+        const struct simulation_result result = replay(SIMULATION_RESNETD, loads[i], &capacity);
+        cr_assert_gt(result.good, least[i] * capacity, "%.1f: %.1f of %.1f a second", loads[i],
+                     result.good, capacity);
+        cr_assert_lt(result.late + result.dropped, 0.01 * result.good, "%.1f: %.2f %.2f", loads[i],
+                     result.late, result.dropped);
+    }
+}
+
+Test(simulation, simpler_policies_break_down_on_a_recorded_trace)
+{
+    double capacity;
+    cr_assert_lt(replay(SIMULATION_FIFO, 2, &capacity).good, 0.2 * capacity);
+    cr_assert_lt(replay(SIMULATION_DROP, 2, &capacity).good, 0.6 * capacity);
 }
