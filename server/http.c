@@ -282,6 +282,8 @@ static void run(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     http_conn_look(http);
+    http->run_before_ns = http->run_ns;
+    http->run_ns = uv_hrtime();
     (void)MHD_run(http->daemon);
     (void)uv_timer_stop(&http->timer);
     (void)uv_idle_stop(&http->again);

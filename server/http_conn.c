@@ -1,8 +1,9 @@
 /* Connections beside the library: whose time is up, who has left, who must be drained. Loop thread.
  *
  * The library's own timeout starts again with every byte, and a suspended connection is outside
- * its epoll: nobody would see the client leave. So every socket is also in an epoll of ours, armed
- * for one event at a time: the first byte of a request, then the client leaving.
+ * its epoll: nobody would see the client leave. So every socket is also in an epoll of ours, which
+ * tells whenever bytes come in, the first ones of a request among them, and, once a client is
+ * waited for or has left, of that alone.
  * Events that come late are told by the connection's state and ignored. Deadlines are checked by a
  * sweep over all connections, which bounds their cost whatever their number.
  *
@@ -27,6 +28,7 @@
 #define MAX_RELEASES 1000             /* connections in one sweep: some milliseconds */
 #define DROP_BYTES 65536              /* read at once from a lingering socket */
 #define MAX_EVENTS 64
+#define STREAM_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
 static void watch(struct http *http, int operation, int fd, uint32_t events, void *entry)
 {
@@ -36,8 +38,10 @@ static void watch(struct http *http, int operation, int fd, uint32_t events, voi
                   "errno=%d", errno);
 }
 
+/* One event; another one each time that this is called, if the client is gone. */
 static void watch_leaving(struct http_conn *conn)
 {
+    conn->streams = false;
     watch(conn->http, EPOLL_CTL_MOD, conn->fd, EPOLLRDHUP | EPOLLONESHOT, conn);
 }
 
@@ -57,7 +61,8 @@ struct http_conn *http_conn_new(struct http *http, struct MHD_Connection *mhd)
     http->conns = conn;
     http->n_conns++;
     conn->since_ns = uv_hrtime();
-    watch(http, EPOLL_CTL_ADD, conn->fd, EPOLLIN | EPOLLONESHOT, conn);
+    conn->streams = true;
+    watch(http, EPOLL_CTL_ADD, conn->fd, STREAM_EVENTS, conn);
     return conn;
 }
 
@@ -82,8 +87,10 @@ void http_conn_enter(struct http_conn *conn, enum http_conn_state state)
     conn->state = state;
     conn->since_ns = uv_hrtime();
     conn->released = false;
-    if (state == HTTP_CONN_IDLE)
-        watch(conn->http, EPOLL_CTL_MOD, conn->fd, EPOLLIN | EPOLLONESHOT, conn);
+    if (state == HTTP_CONN_IDLE && !conn->streams) {
+        conn->streams = true;
+        watch(conn->http, EPOLL_CTL_MOD, conn->fd, STREAM_EVENTS, conn);
+    }
 }
 
 void http_conn_suspend(struct http_conn *conn)
@@ -182,11 +189,15 @@ static void on_event(const struct epoll_event *event)
             http_memory_peek(conn);
         else /* a fresh one has been on the clock since it was accepted */
             conn->since_ns = uv_hrtime();
-        watch_leaving(conn);
-    } else if (conn->state == HTTP_CONN_HEADER || conn->state == HTTP_CONN_BODY) {
         if (left)
+            watch_leaving(conn);
+    } else if (conn->state == HTTP_CONN_HEADER || conn->state == HTTP_CONN_BODY) {
+        if (left) {
             (void)shutdown(conn->fd, SHUT_RD);
-        watch_leaving(conn);
+            watch_leaving(conn);
+        }
+    } else { /* too early; to be told again when the next request is waited for */
+        conn->streams = false;
     }
 }
 

@@ -21,6 +21,8 @@
 #include "server/proxies.h"
 
 #define FIRST_BODY_BYTES 65536 /* a declared length is believed up to here */
+#define N_NOISE 16             /* random digits of an id */
+#define TICK_NS 4000000u       /* of the kernel's clock, see waited_ns() */
 
 static struct http_exchange_full *full(struct http_exchange *exchange)
 {
@@ -29,17 +31,20 @@ static struct http_exchange_full *full(struct http_exchange *exchange)
 
 /* A ULID: 48 bits of milliseconds and 80 random ones in Crockford's base 32, so that ids sort by
  * time. See github.com/ulid/spec. */
-static void make_id(char id[HTTP_ID_SIZE])
+static void make_id(struct http *http, char id[HTTP_ID_SIZE])
 {
     static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     struct timespec now;
-    uint8_t noise[16];
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    arc4random_buf(noise, sizeof noise);
+    if (http->n_noise < N_NOISE) { /* a system call for many ids */
+        http->n_noise = sizeof http->noise;
+        arc4random_buf(http->noise, http->n_noise);
+    }
+    const uint8_t *noise = http->noise + (http->n_noise -= N_NOISE);
     for (int i = 9; i >= 0; i--, ms >>= 5)
         id[i] = digits[ms & 31];
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < N_NOISE; i++)
         id[10 + i] = digits[noise[i] & 31];
     id[26] = '\0';
 }
@@ -103,13 +108,16 @@ static void name_client(const struct http_conn *conn, char *peer, size_t n)
     proxies_client(proxies, peer, forwarded.list, peer, n);
 }
 
-/* How long ago, by the kernel, the last bytes came in: what a busy loop has let them wait. 0 where
- * the socket is no TCP one. */
-static uint64_t waited_ns(int fd)
+/* How long ago, by the kernel and to its tick, the last bytes came in: what a busy loop has let
+ * them wait. What came before the library was run last was read then, except on a connection that
+ * waited itself; so where that is no longer ago than a tick, there is nothing to ask. 0 where the
+ * socket is no TCP one. */
+static uint64_t waited_ns(const struct http_conn *conn, uint64_t now_ns)
 {
     struct tcp_info info;
     socklen_t n = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+    if ((!conn->fresh && now_ns - conn->http->run_before_ns < TICK_NS) ||
+        getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
         return 0;
     return (uint64_t)info.tcpi_last_data_recv * 1000000;
 }
@@ -125,12 +133,15 @@ struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char 
     exchange->base.path = path;
     exchange->base.declared_bytes = -1;
     exchange->base.admin = conn->http->options.admin;
-    exchange->base.arrived_ns = uv_hrtime() - waited_ns(conn->fd);
-    name_peer(conn->mhd, exchange->base.peer, sizeof exchange->base.peer);
+    const uint64_t now_ns = uv_hrtime();
+    exchange->base.arrived_ns = now_ns - waited_ns(conn, now_ns);
+    if (conn->peer[0] == '\0')
+        name_peer(conn->mhd, conn->peer, sizeof conn->peer);
+    memcpy(exchange->base.peer, conn->peer, sizeof conn->peer);
     name_client(conn, exchange->base.peer, sizeof exchange->base.peer);
     if (!take_id(exchange->base.id,
                  MHD_lookup_connection_value(conn->mhd, MHD_HEADER_KIND, "X-Request-Id")))
-        make_id(exchange->base.id);
+        make_id(conn->http, exchange->base.id);
     conn->exchange = exchange;
     conn->http->n_exchanges++;
     return exchange;
@@ -234,7 +245,7 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
     if (exchange)
         memcpy(id, exchange->base.id, sizeof id);
     else
-        make_id(id);
+        make_id(conn->http, id);
     const char *type;
     char *body =
         write_problem(conn->http, exchange ? &exchange->base : NULL, problem, id, &type, &n_body);

@@ -45,6 +45,8 @@ struct http_conn {
     const char *target, *target_end;     /* the present request's, where the library has it */
     bool bad_target;                     /* it breaks a rule */
     bool suspended;
+    bool streams;       /* the watch tells whenever bytes come, else of the next event only */
+    char peer[64];      /* its address, once there was a request */
     bool at_once;       /* its first byte was one of a request line */
     const char *memory; /* the library's for it, once that is known for certain */
     bool released;      /* what that memory does not need while idle */
@@ -98,6 +100,9 @@ struct http {
     bool strings_in_place; /* the library leaves a header's strings where they came in */
     bool one_closed;       /* a connection, since the library was run last */
     bool leaving, draining;
+    uint64_t run_ns, run_before_ns; /* when the library was run last, and the time before that */
+    uint8_t noise[256];             /* for ids; the first n_noise are unused */
+    size_t n_noise;
 };
 
 /* ---- http_guard.c ---------------------------------------------------------------------------- */

@@ -134,11 +134,10 @@ void problem_write(struct text *out, const struct problem *problem, const char *
     const struct problem_member *end =
         problem->members + sizeof problem->members / sizeof problem->members[0];
     for (const struct problem_member *m = problem->members; m < end && m->key; m++) {
-        text_format(out, ",\"%s\":", m->key);
         if (m->text)
-            text_json(out, m->text);
+            text_member(out, m->key, m->text);
         else
-            text_format(out, "%" PRId64, m->number);
+            text_format(out, ",\"%s\":%" PRId64, m->key, m->number);
     }
     if (problem->type == PROBLEM_UNSUPPORTED_FORMAT)
         text_format(out, ",\"accepts\":[\"%s\",\"%s\"]", rn_image_format_name(RN_FORMAT_JPEG),

@@ -54,12 +54,14 @@ void text_format(struct text *text, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    const size_t room = text->capacity - text->n; /* nearly always enough */
+    const int n = vsnprintf(room > 0 ? text->bytes + text->n : NULL, room, format, args);
     va_end(args);
-    if (n < 0)
+    if (n < 0) {
         text->failed = true;
-    else if (reserve(text, (size_t)n)) {
-        (void)vsnprintf(text->bytes + text->n, (size_t)n + 1, format, again);
+    } else if (reserve(text, (size_t)n)) {
+        if ((size_t)n >= room)
+            (void)vsnprintf(text->bytes + text->n, (size_t)n + 1, format, again);
         text->n += (size_t)n;
     }
     va_end(again);
@@ -94,6 +96,11 @@ static size_t sequence(const unsigned char *s)
     return n;
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 void text_json(struct text *text, const char *s)
 {
     if (!s) {
@@ -102,7 +109,15 @@ void text_json(struct text *text, const char *s)
     }
     text_add(text, "\"");
     for (const unsigned char *p = (const unsigned char *)s; *p;) {
-        size_t n = sequence(p);
+        size_t n = 0;
+        while (is_plain(p[n]))
+            n++;
+        if (n > 0) {
+            text_bytes(text, (const char *)p, n);
+            p += n;
+            continue;
+        }
+        n = sequence(p);
         if (n == 0) {
             text_add(text, replacement);
             n = 1;
