@@ -26,7 +26,7 @@ static size_t image_bytes(const struct rn_model_info *info)
 struct ceiling ceiling_of(const struct config *config, int n_decoders,
                           const struct registry *registry)
 {
-    size_t largest_image = 0;
+    size_t largest_image = 0, largest_batch = 0;
     struct ceiling ceiling = {
         .decoding =
             (size_t)n_decoders * (config->max_decode_bytes + config->max_body_bytes + HELPER_BYTES),
@@ -39,9 +39,11 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
     for (const struct registry_model *m = registry_first(registry); m; m = m->next) {
         const size_t bytes = image_bytes(m->info);
         ceiling.models += m->info->weights_bytes + m->info->arena_bytes;
+        const size_t batch = (size_t)m->info->max_batch;
         largest_image = bytes > largest_image ? bytes : largest_image;
+        largest_batch = batch > largest_batch ? batch : largest_batch;
     }
-    ceiling.images = ((size_t)config->queue_limit + (size_t)config->max_batch) * largest_image;
+    ceiling.images = ((size_t)config->queue_limit + largest_batch) * largest_image;
     /* tensors are made before their number is admitted */
     ceiling.images += (size_t)n_decoders * (size_t)config->max_images * largest_image;
     return ceiling;

@@ -129,11 +129,12 @@ static void show(struct models *models)
 static void log_fresh(const struct registry *fresh)
 {
     for (const struct registry_model *m = registry_first(fresh); m; m = m->next)
-        log_event(LOG_INFO, "model ready",
-                  "name=\"%s\" architecture=%s kernels=%s classes=%d weights_bytes=%zu "
-                  "arena_bytes=%zu digest=%s",
-                  m->info->name, m->info->architecture, m->info->kernels, m->info->classes,
-                  m->info->weights_bytes, m->info->arena_bytes, m->info->digest);
+        log_event(
+            LOG_INFO, "model ready",
+            "name=\"%s\" architecture=%s kernels=%s classes=%d max_batch=%d weights_bytes=%zu "
+            "arena_bytes=%zu digest=%s",
+            m->info->name, m->info->architecture, m->info->kernels, m->info->classes,
+            m->info->max_batch, m->info->weights_bytes, m->info->arena_bytes, m->info->digest);
 }
 
 /* Models whose speed nobody knows yet are measured when the server is idle. */

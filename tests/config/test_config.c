@@ -83,7 +83,7 @@ Test(config, defaults_are_those_of_the_table)
 {
     cr_assert(load("", ""), "%s", error.text);
     cr_assert_str_eq(config.listen, "127.0.0.1:8080");
-    cr_assert_eq(config.max_batch, 8);
+    cr_assert_eq(config.max_batch, 0);
     cr_assert_eq(config.max_body_bytes, 10u * 1024 * 1024);
     cr_assert_eq(config.model.n, 0);
     cr_assert_str_eq(config.access_log, "-");
@@ -197,7 +197,7 @@ Test(config, a_number_must_be_whole_and_in_range)
     refused(load("--max-batch=", ""), "\"\" is not a whole number");
     refused(load("--max-batch=+8", ""), "\"+8\" is not a whole number");
     refused(load("--max-batch 8K", ""), "\"8K\" is not a whole number");
-    refused(load("--max-batch 0", ""), "--max-batch: 0 is out of range, 1 to 256");
+    refused(load("--max-batch 257", ""), "--max-batch: 257 is out of range, 0 to 256");
     refused(load("--threads=-1", ""), "-1 is out of range, 0 to 1024");
     refused(load("--max-batch 4294967297", ""), "out of range");
     refused(load("--max-batch 99999999999999999999", ""), "out of range");
@@ -232,7 +232,7 @@ Test(config, an_unknown_variable_is_only_a_warning)
     cr_assert(strstr(warnings, "RESNETD_MAX_BACH is not a setting (RESNETD_MAX_BATCH is)"), "%s",
               warnings);
     cr_assert_null(strstr(warnings, "RESNETDX"));
-    cr_assert_eq(config.max_batch, 8);
+    cr_assert_eq(config.max_batch, 0);
 }
 
 Test(config, very_long_names_are_cut_not_overrun)

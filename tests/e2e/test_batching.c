@@ -67,7 +67,7 @@ Test(e2e_batching, a_crowd_shares_batches_and_gets_what_each_would_get_alone)
     struct server server;
     struct crowd crowd;
     struct reply alone;
-    server_start(&server, "--batch-window-ms 100");
+    server_start(&server, "--batch-window-ms 100 --max-batch 8");
     ask_file(&server, "/classify", PHOTO, &alone);
     const json_t *want = json_object_get(alone.json, "predictions");
     cr_assert_not_null(want);

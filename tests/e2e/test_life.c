@@ -297,7 +297,7 @@ Test(e2e_life, wrong_settings_are_named_and_check_says_before_it_matters)
         const char *says;
     } runs[] = {
         {"serve --check", 0, ""},
-        {"serve --check --max-batch 0", 2, "--max-batch"},
+        {"serve --check --max-batch 257", 2, "--max-batch"},
         {"serve --max-bacth 4", 2, "did you mean --max-batch?"},
         {"serve --check --model README.md", 3, "README.md"},
         {"serve --check --model nothing-here", 3, "nothing-here"},
