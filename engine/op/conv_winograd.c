@@ -398,8 +398,8 @@ static double weight_at(const struct winograd *w, int o, int i, int y, int x)
     }
     if (y >= side || x >= side)
         return 0;
-    return (double)s->params
-        .weight[((size_t)(o * s->in.c + i) * (size_t)side + (size_t)y) * (size_t)side + (size_t)x];
+    const size_t kernel = (size_t)o * (size_t)s->in.c + (size_t)i;
+    return (double)s->params.weight[kernel * (size_t)(side * side) + (size_t)(y * side + x)];
 }
 
 /* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
