@@ -18,7 +18,7 @@
 #define VALUES_BYTES (384 * 1024) /* of a group: with the weights of a product, less than an L2 */
 #define MIN_GROUP 16
 #define MAX_GROUP 64
-#define CHUNK_BLOCKS 4    /* output blocks whose products are kept at a time */
+#define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
 struct strassen {
@@ -26,6 +26,7 @@ struct strassen {
     int in_blocks, out_blocks; /* of a half */
     int n_pairs;               /* of an image */
     int max_group;
+    int chunk; /* output blocks whose products are kept at a time */
     /* [chunks][7][blocks of the chunk][channels][16]: in the order of reading; [out channels] */
     const float *weights, *bias;
 };
@@ -50,8 +51,8 @@ static size_t products_plane(const struct strassen *s)
 static size_t panel_at(const struct strassen *s, int b, int p)
 {
     const size_t panel = (size_t)s->in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK;
-    const int first = b / CHUNK_BLOCKS * CHUNK_BLOCKS, left = s->out_blocks - first;
-    const int n = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
+    const int first = b / s->chunk * s->chunk, left = s->out_blocks - first;
+    const int n = left < s->chunk ? left : s->chunk;
     return (size_t)(first * PRODUCTS + p * n + b - first) * panel;
 }
 
@@ -153,12 +154,11 @@ static void run_item(void *context, int item)
     const int to = (int)((int64_t)run->n_pairs * (item + 1) / run->n_groups);
     float *products = (float *)(void *)(args->thread_scratch +
                                         (size_t)threads_self() * args->thread_scratch_bytes);
-    float *values = products + CHUNK_BLOCKS * PRODUCTS * products_plane(s);
+    float *values = products + (size_t)(s->chunk * PRODUCTS) * products_plane(s);
     sum_inputs(run, from, to, values);
-    for (int b = 0; b < s->out_blocks; b += CHUNK_BLOCKS)
-        multiply(run, from, to, b,
-                 b + CHUNK_BLOCKS < s->out_blocks ? b + CHUNK_BLOCKS : s->out_blocks, values,
-                 products);
+    for (int b = 0; b < s->out_blocks; b += s->chunk)
+        multiply(run, from, to, b, b + s->chunk < s->out_blocks ? b + s->chunk : s->out_blocks,
+                 values, products);
 }
 
 static void run(const void *data, const struct op_args *args)
@@ -204,6 +204,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
                            .in_blocks = spec->in.c / 2 / CHANNEL_BLOCK,
                            .out_blocks = spec->out.c / 2 / CHANNEL_BLOCK,
                            .n_pairs = plane / 2,
+                           .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
                            .weights = weights,
                            .bias = bias};
     const size_t fit = VALUES_BYTES / sizeof(float) / PRODUCTS / values_row(s);
@@ -216,7 +217,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     const size_t scratch =
-        PRODUCTS * (CHUNK_BLOCKS * products_plane(s) + values_plane(s)) * sizeof(float);
+        PRODUCTS * ((size_t)s->chunk * products_plane(s) + values_plane(s)) * sizeof(float);
     *out = (struct op_prepared){
         .data = s,
         .run = run,
