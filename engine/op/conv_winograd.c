@@ -386,32 +386,33 @@ static void run_stem(const void *data, const struct op_args *args)
 
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* The weight from channel i of the map to output o at tap (y, x). */
-static double weight_at(const struct winograd *w, int o, int i, int y, int x)
+/* The kernel from channel i of the map to output o, taps[x][y][k]. */
+static void gather_taps(const struct winograd *w, int o, int i, int k,
+                        double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK])
 {
     const struct op_spec *s = &w->spec;
-    const int side = s->attrs.kernel;
-    if (s->in_border >= 0) { /* a channel of a square */
-        y = 2 * y + i / 2 % 2;
-        x = 2 * x + i % 2;
-        i /= 4;
+    const int side = s->attrs.kernel, r = w->filter->r;
+    int channel = i, step = 1, top = 0, left = 0;
+    if (s->in_border >= 0) { /* a channel of squares */
+        channel = i / 4;
+        step = 2;
+        top = i / 2 % 2;
+        left = i % 2;
     }
-    if (y >= side || x >= side)
-        return 0;
-    const size_t kernel = (size_t)o * (size_t)s->in.c + (size_t)i;
-    return (double)s->params.weight[kernel * (size_t)(side * side) + (size_t)(y * side + x)];
+    const float *kernel =
+        s->params.weight + ((size_t)o * (size_t)s->in.c + (size_t)channel) * (size_t)(side * side);
+    for (int y = top, ty = 0; ty < r && y < side; ty++, y += step)
+        for (int x = left, tx = 0; tx < r && x < side; tx++, x += step)
+            taps[tx][ty][k] = (double)kernel[y * side + x];
 }
 
 /* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
-    const int r = w->filter->r;
     double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
     float products[MAX_PRODUCTS][CHANNEL_BLOCK];
     for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
-        for (int y = 0; y < r; y++)
-            for (int x = 0; x < r; x++)
-                taps[x][y][k] = weight_at(w, b * CHANNEL_BLOCK + k, i, y, x);
+        gather_taps(w, b * CHANNEL_BLOCK + k, i, k, taps);
     winograd_filter_transform(w->filter, taps, products);
     for (int p = 0; p < w->n_products; p++)
         memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, products[p],

@@ -37,14 +37,13 @@ const struct winograd_filter *winograd_filter(int m)
     return filter;
 }
 
-/* out = Σ g[t] x[t] for a block of output channels. */
-static void combine(const double *g, int r, const double (*x)[CHANNEL_BLOCK], double *out)
+/* out = Σ g[t] x[t] for a block of output channels; t < r = 3 or 4. */
+static void combine(const double *g, int r, const double (*x)[CHANNEL_BLOCK], double *restrict out)
 {
     for (int k = 0; k < CHANNEL_BLOCK; k++)
-        out[k] = 0;
-    for (int t = 0; t < r; t++)
-        for (int k = 0; k < CHANNEL_BLOCK; k++)
-            out[k] += g[t] * x[t][k];
+        out[k] = g[0] * x[0][k] + g[1] * x[1][k] + g[2] * x[2][k];
+    for (int k = 0; k < CHANNEL_BLOCK && r > 3; k++)
+        out[k] += g[3] * x[3][k];
 }
 
 void winograd_filter_transform(
