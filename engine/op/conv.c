@@ -40,6 +40,13 @@ static uint64_t flops(const struct op_attrs *a, struct shape in, struct shape ou
            (uint64_t)out.c * (uint64_t)out.h * (uint64_t)out.w;
 }
 
+int conv_part_start(const struct kernels *kernels, int out_blocks, int part, int n_parts)
+{
+    const int n_tiles = (out_blocks + kernels->conv_blocks - 1) / kernels->conv_blocks;
+    const int block = (int)((int64_t)n_tiles * part / n_parts) * kernels->conv_blocks;
+    return block < out_blocks ? block : out_blocks;
+}
+
 /* 0 for direct convolution, else m of Winograd's F(m×m, r×r). */
 static int choose_winograd(const struct op_spec *s)
 {

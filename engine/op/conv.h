@@ -29,4 +29,7 @@ bool conv_bf16x3_possible(const struct op_spec *spec);
 enum rn_status conv_bf16x3_prepare(const struct op_spec *spec, struct arena *arena,
                                    struct op_prepared *out, struct rn_error *err);
 
+/* The first output block of part `part` of n_parts, which are whole register tiles. */
+int conv_part_start(const struct kernels *kernels, int out_blocks, int part, int n_parts);
+
 #endif

@@ -253,14 +253,10 @@ static void run_blocks(const struct conv_run *run, const struct item *item, int 
     }
 }
 
-/* The first output block of a chunk: whole tiles. */
 static int block_start(const struct conv_run *run, int chunk)
 {
     const struct conv *c = run->conv;
-    const int of_tile = c->spec.kernels->conv_blocks;
-    const int n_tiles = (c->out_blocks + of_tile - 1) / of_tile;
-    const int block = (int)((int64_t)n_tiles * chunk / run->n_block_chunks) * of_tile;
-    return block < c->out_blocks ? block : c->out_blocks;
+    return conv_part_start(c->spec.kernels, c->out_blocks, chunk, run->n_block_chunks);
 }
 
 static void run_item(void *context, int item_index)

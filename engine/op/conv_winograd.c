@@ -288,14 +288,10 @@ static void chunk_item(void *context, int item)
     run_chunk(run, &run->shared, 0, run->n_tiles, item * run->winograd->chunk);
 }
 
-/* The first output block of a section: whole register tiles. */
 static int section_start(const struct winograd_run *run, int section)
 {
     const struct winograd *w = run->winograd;
-    const int of_tile = w->spec.kernels->conv_blocks;
-    const int n_tiles = (w->out_blocks + of_tile - 1) / of_tile;
-    const int block = n_tiles * section / run->n_sections * of_tile;
-    return block < w->out_blocks ? block : w->out_blocks;
+    return conv_part_start(w->spec.kernels, w->out_blocks, section, run->n_sections);
 }
 
 static const float *section_weights(const struct winograd_run *run, int item)
