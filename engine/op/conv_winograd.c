@@ -106,15 +106,15 @@ static int group_start(const struct winograd_run *run, int g)
     return (int)((int64_t)run->n_tiles * g / run->n_groups);
 }
 
-/* Transforms input blocks [block, end) of tiles [from, to) into the values from row `to_row` on. */
-static void transform_in(const struct winograd_run *run, const struct values *values, int to_row,
-                         int from, int to, int block, int end)
+/* Transforms input blocks [block, end) of tiles [from, to) into values. */
+static void transform_in(const struct winograd_run *run, const struct values *values, int from,
+                         int to, int block, int end)
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
     const int side = w->side, per_image = w->tile_rows * w->tile_columns;
     const float *in[MAX_PRODUCTS];
-    for (int t = from; t < to; t++, to_row++) {
+    for (int t = from; t < to; t++) {
         const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(w->map);
         const int top = t % per_image / w->tile_columns * w->m - w->pad;
         const int left = t % w->tile_columns * w->m - w->pad;
@@ -129,7 +129,8 @@ static void transform_in(const struct winograd_run *run, const struct values *va
             const struct winograd_in tile = {
                 .in = in,
                 .in_offset = (size_t)b * (size_t)(w->map.h * w->map.w) * CHANNEL_BLOCK,
-                .out = values->floats + (size_t)to_row * values->row + (size_t)b * CHANNEL_BLOCK,
+                .out =
+                    values->floats + (size_t)(t - from) * values->row + (size_t)b * CHANNEL_BLOCK,
                 .out_stride = values->plane,
             };
             if (side == 6)
@@ -267,7 +268,7 @@ static void group_item(void *context, int item)
     const int from = group_start(run, item), to = group_start(run, item + 1);
     const struct values values =
         values_at(w, own_scratch(run) + products_size(w, MAX_GROUP), to - from);
-    transform_in(run, &values, 0, from, to, 0, w->in_blocks);
+    transform_in(run, &values, from, to, 0, w->in_blocks);
     for (int block = 0; block < w->out_blocks; block = chunk_end(w, block))
         run_chunk(run, &values, from, to, block);
 }
@@ -278,7 +279,7 @@ static void group_item(void *context, int item)
 static void transform_item(void *context, int block)
 {
     const struct winograd_run *run = context;
-    transform_in(run, &run->shared, 0, 0, run->n_tiles, block, block + 1);
+    transform_in(run, &run->shared, 0, run->n_tiles, block, block + 1);
 }
 
 /* Item: a chunk of output blocks. */
