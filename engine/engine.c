@@ -93,11 +93,22 @@ static enum rn_status keep_layers(struct rn_model *m, struct graph *graph, struc
     return RN_OK;
 }
 
+static enum rn_status settle_batch(struct rn_model *m, const struct rn_model_options *options,
+                                   struct rn_error *err)
+{
+    const int n = options->choose_batch ? options->choose_batch(m->info.flops) : options->max_batch;
+    if (n < 1 || n > RN_MAX_BATCH)
+        return rn_fail(err, RN_BAD_ARGUMENT, "a largest batch of %d: 1 to %d are possible", n,
+                       RN_MAX_BATCH);
+    m->info.max_batch = n;
+    return RN_OK;
+}
+
 /* weights -> graph -> layers, plan. */
 static enum rn_status build(struct rn_model *m, struct weights *weights, const char *folder,
                             const struct rn_model_options *options, struct rn_error *err)
 {
-    struct graph graph = {0};
+    struct graph graph = {.rest = options->rest};
     struct resnet net;
     const struct kernels *kernels = kernels_find(options->cpu);
     if (!kernels)
@@ -116,10 +127,12 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     }
     if (status == RN_OK)
         status = keep_layers(m, &graph, err);
+    if (status == RN_OK)
+        status = settle_batch(m, options, err);
     if (status == RN_OK) {
         graph_optimize(&graph);
         features_taps(m->layers, m->n_layers, graph.where, m->taps);
-        const struct plan_options how = {options->max_batch, kernels, options->direct, true,
+        const struct plan_options how = {m->info.max_batch, kernels, options->direct, true,
                                          options->rest};
         status = plan_compile(&graph, &how, &m->plan, err);
     }
@@ -154,7 +167,7 @@ static const char *or_empty(const char *text)
     return text ? text : "";
 }
 
-static void fill_info(struct rn_model *m, const struct rn_model_options *options)
+static void fill_info(struct rn_model *m)
 {
     struct rn_model_info *i = &m->info;
     i->name = m->meta.name;
@@ -168,7 +181,6 @@ static void fill_info(struct rn_model *m, const struct rn_model_options *options
     i->input[1] = i->input[2] = m->meta.recipe.crop;
     i->cam[0] = m->plan->map.h;
     i->cam[1] = m->plan->map.w;
-    i->max_batch = options->max_batch;
     i->labels = (const char *const *)m->meta.labels;
     i->ids = (const char *const *)m->meta.ids;
     i->weights_bytes = m->plan->weights.bytes;
@@ -228,9 +240,6 @@ static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *ori
                                  struct rn_model **out, struct rn_error *err)
 {
     struct rn_threads *team = NULL;
-    if (options->max_batch < 1 || options->max_batch > RN_MAX_BATCH)
-        return rn_fail(err, RN_BAD_ARGUMENT, "a largest batch of %d: 1 to %d are possible",
-                       options->max_batch, RN_MAX_BATCH);
     struct opening o = {bytes, n, origin, folder, options, calloc(1, sizeof *o.model), RN_OK, err};
     if (!o.model)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a model");
@@ -244,7 +253,7 @@ static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *ori
         rn_model_free(o.model);
         return status;
     }
-    fill_info(o.model, options);
+    fill_info(o.model);
     *out = o.model;
     return RN_OK;
 }

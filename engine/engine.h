@@ -127,7 +127,9 @@ struct rn_model_options {
     const char *labels; /* path of a file with one label a line; NULL: what the model says */
     const char *cpu;    /* kernel table to use ("portable", "avx2", …); NULL: the best there is */
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
-    bool direct;        /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
+    /* Decides that instead, once the network's FLOPs for an image are known; or NULL. */
+    int (*choose_batch)(uint64_t flops);
+    bool direct; /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
     /* Called between pieces of work of some milliseconds, by every thread that works on it; may
      * sleep. NULL: nobody is to be spared. */
     void (*rest)(void);

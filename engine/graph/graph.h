@@ -35,7 +35,14 @@ struct graph {
      * of. Kept by graph_optimize. */
     int *where;
     int n_where;
+    void (*rest)(void); /* called between pieces of work on weights; NULL: nothing is */
 };
+
+static inline void graph_rest(const struct graph *graph)
+{
+    if (graph->rest)
+        graph->rest();
+}
 
 /* `graph` starts as {0}. */
 void graph_done(struct graph *graph);

@@ -76,6 +76,7 @@ static void fold_bn(struct graph *graph, int i)
         conv->bias[c] = conv->bias[c] * scale + shift;
     }
     merge(graph, i, bn->inputs[0]);
+    graph_rest(graph);
 }
 
 static void fuse_add(struct graph *graph, int i)

@@ -120,6 +120,7 @@ static enum rn_status take(struct builder *b, const char *name, const char *part
             free(values);
             return rn_fail(b->err, RN_BAD_MODEL, "%s: value %zu is not finite", w->name, i);
         }
+    graph_rest(b->graph);
     w->used = true;
     *out = values;
     *count = w->count;

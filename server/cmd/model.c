@@ -51,7 +51,8 @@ enum rn_status model_open(const struct config *config, const char *text, const c
     struct rn_model_options options = {
         .labels = labels[0] ? labels : NULL,
         .cpu = config->cpu[0] ? config->cpu : NULL,
-        .max_batch = max_batch > 0 ? max_batch : LEAST_BATCH,
+        .max_batch = max_batch,
+        .choose_batch = max_batch > 0 ? NULL : model_batch,
         .direct = strcmp(config->convolution, "direct") == 0,
         .rest = rest,
     };
@@ -67,14 +68,5 @@ enum rn_status model_open(const struct config *config, const char *text, const c
     }
     char room[PATH_MAX];
     const char *path = text[0] ? find(config, text, room) : "";
-    const enum rn_status status = open_path(path, &options, out, err);
-    if (status != RN_OK || max_batch > 0)
-        return status;
-    struct rn_model *roomier;
-    options.max_batch = model_batch(rn_model_info(*out)->flops);
-    if (options.max_batch > LEAST_BATCH && open_path(path, &options, &roomier, NULL) == RN_OK) {
-        rn_model_free(*out); /* small, hence quick to open again */
-        *out = roomier;
-    }
-    return RN_OK;
+    return open_path(path, &options, out, err);
 }

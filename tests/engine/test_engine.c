@@ -96,6 +96,24 @@ Test(engine, wrong_options_are_refused_by_name)
     cr_assert_null(model);
 }
 
+static int of_400_million_flops(uint64_t flops)
+{
+    return (int)(400000000 / flops);
+}
+
+Test(engine, a_batch_can_be_chosen_once_the_network_is_known)
+{
+    struct rn_model_options options = {.choose_batch = of_400_million_flops};
+    struct rn_model *model = NULL;
+    struct rn_error err;
+    cr_assert_eq(rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(), "m",
+                                      &options, &model, &err),
+                 RN_OK);
+    const struct rn_model_info *info = rn_model_info(model);
+    cr_assert_eq(info->max_batch, (int)(400000000 / info->flops));
+    rn_model_free(model);
+}
+
 static struct rn_model *open_net(const struct support_net *net, int size)
 {
     struct support_options options = {.type = WEIGHT_F32, .prefix = "", .size = size};
