@@ -22,6 +22,11 @@ uint64_t clock_thread_ns(void)
     return read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+uint64_t clock_process_ns(void)
+{
+    return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 double clock_ms(uint64_t from_ns, uint64_t to_ns)
 {
     return from_ns != 0 && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e6 : 0;

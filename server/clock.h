@@ -13,6 +13,8 @@
 uint64_t clock_ns(void);
 /* CPU time of the calling thread. */
 uint64_t clock_thread_ns(void);
+/* CPU time of all threads of this process. */
+uint64_t clock_process_ns(void);
 /* Milliseconds; 0 when a time is not yet set or they are in the wrong order. */
 double clock_ms(uint64_t from_ns, uint64_t to_ns);
 

@@ -1,6 +1,6 @@
-/* Work beside the traffic, little by little: after each piece a thread sleeps for seven times as
- * long as it computed, so that cores, caches and the memory's bandwidth are the traffic's for most
- * of the time.
+/* Work beside the traffic, little by little: after each piece a thread sleeps for up to twenty
+ * times as long as it computed, the longer the busier the process is otherwise, so that cores,
+ * caches and the memory's bandwidth are the traffic's for most of the time.
  *
  * Any thread, each by itself. For a piece it takes a core only where none is wanted (SCHED_IDLE):
  * the engine's threads wait for each other, and one that stands behind another thread for a time
@@ -23,14 +23,22 @@ void pace_rest(void);
 /* From now on nobody rests: the process is about to end and waits for them. */
 void pace_hurry(void);
 
-/* What a thread has done so far, by the clock and by its own CPU time. */
+/* What a thread knows of the time, in nanoseconds. */
+struct pace_clocks {
+    uint64_t now, cpu; /* the clock's, and its own CPU time */
+    uint64_t traffic;  /* CPU time of the process's other threads, by the number of cores */
+};
+
+/* What a thread has done so far. */
 struct pace {
-    uint64_t rested_ns, rested_cpu_ns; /* at the end of the last rest */
-    uint64_t worked_ns, waited_ns;     /* in all */
+    struct pace_clocks looked;     /* when a piece was last done, */
+    uint64_t rested_ns;            /* and the rest after it */
+    uint64_t worked_ns, waited_ns; /* in all */
     bool decided;
+    double idle; /* of the cores, by the process's other threads; none until it is seen */
 };
 /* Pure: how long to rest now, 0 for not yet; *yields becomes true once, when there is room enough
  * to take only what nobody wants. */
-uint64_t pace_look(struct pace *pace, uint64_t now_ns, uint64_t cpu_ns, bool *yields);
+uint64_t pace_look(struct pace *pace, struct pace_clocks clocks, bool *yields);
 
 #endif
