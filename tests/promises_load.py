@@ -119,7 +119,7 @@ def row_4():
 
 def row_6():
     server = Server("--queue-limit", "1000", "--timeout-ms", "600000")
-    slow = png(1200, 1200, 1200 * 1200 * 3 + 1200)  # tens of milliseconds to decode
+    slow = png(2000, 2000, 2000 * 2000 * 3 + 2000)  # some 100 ms to decode
     server.ask("POST", "/classify", slow)
     sockets = []
     for i in range(200):

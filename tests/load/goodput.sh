@@ -7,6 +7,8 @@
 # MODEL=[NAME=]PATH (the embedded one), DEADLINE_MS=200, SECONDS_EACH=10 may be set. PEER=DIR is a
 # folder with another server, `node server.mjs MODEL.onnx PORT THREADS`, which is offered the same;
 # both then serve the ResNet-18 that tests/bench/make_models.py makes.
+# The client shares the cores with the server; where it may, it takes one as soon as it needs it, as
+# on a machine of its own. What it uses is missing to the server all the same.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -23,6 +25,9 @@ need wrk curl jq
 [[ $# -gt 0 ]] || set -- tests/golden/images/baseline-*.jpg
 find_images "$@"
 
+client=("$open_loop")
+if chrt -r 1 true 2>/dev/null; then client=(chrt -r 1 "$open_loop"); fi
+
 # NAME URL CAPACITY: a row per offered load in NAME.tsv: factor offered good late 200 503 504 other
 # p50 p99 refused_p99
 offer() {
@@ -30,7 +35,7 @@ offer() {
     : >"$out/$name.tsv"
     for factor in 0.5 0.8 1 1.5 2 3; do
         rate=$(awk "BEGIN { print $factor * $capacity }")
-        "$open_loop" --url "$url" --rate "$rate" --seconds "$seconds" --deadline-ms "$deadline" \
+        "${client[@]}" --url "$url" --rate "$rate" --seconds "$seconds" --deadline-ms "$deadline" \
             "${images[@]}" | jq -r --arg factor "$factor" '[$factor, .sent / .seconds,
             .good_per_second, .late, (.statuses["200"] // 0), (.statuses["503"] // 0),
             (.statuses["504"] // 0),
