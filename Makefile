@@ -172,7 +172,8 @@ coverage:
 	$(Q)$(MAKE) --no-print-directory COVERAGE=1 test-pull
 	$(Q)$(MAKE) --no-print-directory COVERAGE=1 FAULT_STEP=$(or $(FAULT_STEP),13) faults
 	$(Q)gcovr -r . --object-directory build/coverage -f 'server/' -f 'engine/' -f 'config/' \
-		--exclude-unreachable-branches --gcov-ignore-parse-errors --json-summary build/coverage/summary.json >/dev/null
+		--exclude-unreachable-branches --gcov-ignore-parse-errors --json-summary build/coverage/summary.json \
+		>build/coverage/gcovr.log 2>&1 || { tail -n 40 build/coverage/gcovr.log; exit 1; }
 	$(Q)tests/coverage.sh build/coverage/summary.json
 ## make torture    posts every file of CORPUS to a server with AddressSanitizer and UBSan
 torture:

@@ -243,6 +243,9 @@ Test(e2e_classify, the_shape_of_hugging_faces_clients)
     }
     json_decref(want);
     reply_done(&reply);
+    ask_json("{\"inputs\": \"%s\", \"parameters\": {\"explain\": \"cam\"}}", &reply);
+    reply_is_problem(&reply, 400, "bad-parameter");
+    reply_done(&reply);
 }
 
 Test(e2e_classify, parameters_of_the_query)

@@ -257,6 +257,29 @@ Test(e2e_cli, bench_reports_every_batch_size_and_team)
     program_done(&program);
 }
 
+/* The peak is measured with the kernels that run: these have no matrix unit on any CPU. */
+Test(e2e_cli, bench_measures_the_peak_of_the_kernels_that_were_chosen)
+{
+    struct program program;
+    program_start(&program, "bench --json --seconds 0.01 --batch 1 --threads 1",
+                  "RESNETD_CPU=portable", NULL);
+    cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
+    json_t *root = json_loads(program.stdout_text, 0, NULL);
+    cr_assert_not_null(root, "%s", program.stdout_text);
+    cr_assert_gt(json_number_value(json_object_get(root, "peak_gflops")), 0);
+    cr_assert_not(strstr(program.stdout_text, "bf16x3"), "%s", program.stdout_text);
+    json_decref(root);
+    program_done(&program);
+}
+
+Test(e2e_cli, the_zygote_is_not_started_by_hand)
+{
+    struct program program;
+    cr_assert_eq(program_run(&program, "decode-zygote"), 2);
+    cr_assert(strstr(program.stderr_text, "is started by serve"), "%s", program.stderr_text);
+    program_done(&program);
+}
+
 Test(e2e_cli, bench_draws_a_roofline)
 {
     char path[64], args[128];

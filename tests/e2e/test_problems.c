@@ -37,6 +37,10 @@ static const struct {
     {"/classify?threshold=2", NULL, BYTES("x"), 400, "bad-parameter"},
     {"/classify?timeout_ms=-1", NULL, BYTES("x"), 400, "bad-parameter"},
     {"/classify?model=resnet9000", NULL, BYTES("x"), 404, "unknown-model"},
+    {"/classify", "X-Envoy-Expected-Rq-Timeout-Ms: soon", BYTES("x"), 400, "bad-parameter"},
+    {"/classify", "X-Envoy-Expected-Rq-Timeout-Ms: 0", BYTES("x"), 400, "bad-parameter"},
+    {"/classify", "X-Envoy-Expected-Rq-Timeout-Ms: 9999999999", BYTES("x"), 415,
+     "unsupported-format"},
     {"/nothing", NULL, BYTES("x"), 404, "not-found"},
     {"/problems/nothing", NULL, NULL, 0, 404, "not-found"},
     {"/metrics", NULL, BYTES("x"), 405, "method-not-allowed"},
@@ -321,25 +325,33 @@ Test(e2e_problems, a_deadline_that_has_no_room_is_refused_with_what_was_predicte
     reply_done(&reply);
     /* An hour's queue in front: none can be had in a test, so the deadline is made short instead.
      * Of 1 ms some is over when the header has been read, and sixteen images do not fit the rest.
-     */
-    curl_mime *mime = curl_mime_init(NULL);
-    for (int i = 0; i < 16; i++) {
-        curl_mimepart *part = curl_mime_addpart(mime);
-        (void)curl_mime_name(part, "image");
-        (void)curl_mime_filedata(part, PHOTO);
+     * Envoy says in a header how long it will wait. */
+    static const struct ask asks[] = {
+        {.path = "/classify?timeout_ms=1"},
+        {.path = "/classify", .headers = {"X-Envoy-Expected-Rq-Timeout-Ms: 1"}},
+    };
+    for (size_t k = 0; k < sizeof asks / sizeof *asks; k++) {
+        struct ask question = asks[k];
+        question.mime = curl_mime_init(NULL);
+        for (int i = 0; i < 16; i++) {
+            curl_mimepart *part = curl_mime_addpart(question.mime);
+            (void)curl_mime_name(part, "image");
+            (void)curl_mime_filedata(part, PHOTO);
+        }
+        ask(&server, &question, &reply);
+        const char *type = json_string_value(json_object_get(reply.json, "type"));
+        cr_assert(type && (strcmp(type, "/problems/deadline-unmeetable") == 0 ||
+                           strcmp(type, "/problems/deadline-exceeded") == 0),
+                  "%ld %s", reply.status, reply.body);
+        if (reply.status == 503) {
+            reply_is_problem(&reply, 503, "deadline-unmeetable");
+            cr_assert_not_null(reply_header(&reply, "Retry-After"));
+            cr_assert(json_is_integer(json_object_get(reply.json, "predicted_ms")), "%s",
+                      reply.body);
+            cr_assert_leq(json_integer_value(json_object_get(reply.json, "deadline_ms")), 1);
+        }
+        reply_done(&reply);
     }
-    ask(&server, &(struct ask){.path = "/classify?timeout_ms=1", .mime = mime}, &reply);
-    const char *type = json_string_value(json_object_get(reply.json, "type"));
-    cr_assert(type && (strcmp(type, "/problems/deadline-unmeetable") == 0 ||
-                       strcmp(type, "/problems/deadline-exceeded") == 0),
-              "%ld %s", reply.status, reply.body);
-    if (reply.status == 503) {
-        reply_is_problem(&reply, 503, "deadline-unmeetable");
-        cr_assert_not_null(reply_header(&reply, "Retry-After"));
-        cr_assert(json_is_integer(json_object_get(reply.json, "predicted_ms")), "%s", reply.body);
-        cr_assert_leq(json_integer_value(json_object_get(reply.json, "deadline_ms")), 1);
-    }
-    reply_done(&reply);
     server_stop(&server);
 }
 

@@ -22,7 +22,8 @@ live() {
     local plan=$1 d=$2 socket=$2/socket pid status code
     rm -rf "$d" && mkdir -p "$d"
     timeout -s ABRT 30 env FAIL="$plan" FAIL_COUNT="$d/count" LD_PRELOAD="$library" "$binary" serve \
-        --listen "unix:$socket" --decode-isolation thread --cache-bytes 1M --access-log "$d/access" \
+        --model config/models/cifar10-resnet20.safetensors --listen "unix:$socket" \
+        --decode-isolation thread --cache-bytes 1M --access-log "$d/access" \
         2>"$d/log" &
     pid=$!
     for _ in $(seq 500); do

@@ -5,8 +5,10 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -90,6 +92,17 @@ static void report_ready(void *context, struct agent_report *out)
     *out = (struct agent_report){.state = AGENT_READY, .n_slots = 7};
 }
 
+static int connect_to(const struct agent *agent)
+{
+    const char *port = strrchr(agent_address(agent), ':') + 1;
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons((uint16_t)atoi(port)),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
 Test(agent, tells_each_connection_one_line_and_closes_it)
 {
     struct agent *agent = NULL;
@@ -97,14 +110,9 @@ Test(agent, tells_each_connection_one_line_and_closes_it)
     uv_loop_t loop;
     cr_assert_eq(uv_loop_init(&loop), 0);
     cr_assert_eq(agent_open(&loop, "127.0.0.1:0", report_ready, NULL, &agent, &err), RN_OK);
-    const char *port = strrchr(agent_address(agent), ':') + 1;
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)atoi(port)),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < 3; i++) {
         char text[128] = "";
-        const int fd = socket(AF_INET, SOCK_STREAM, 0);
-        cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+        const int fd = connect_to(agent);
         (void)uv_run(&loop, UV_RUN_ONCE);
         cr_expect_gt(read(fd, text, sizeof text - 1), 0);
         cr_expect_str_eq(text, "ready up 100% maxconn:7\n");
@@ -115,6 +123,35 @@ Test(agent, tells_each_connection_one_line_and_closes_it)
     cr_expect_eq(agent_open(&loop, agent_address(agent) + strlen("tcp://"), report_ready, NULL,
                             &second, &err),
                  RN_IO);
+    agent_close(agent);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    cr_expect_eq(uv_loop_close(&loop), 0);
+}
+
+/* The connection stays in the kernel's queue: without a pause the loop would spin on it. */
+Test(agent, pauses_where_there_are_no_descriptors_and_then_goes_on)
+{
+    struct agent *agent = NULL;
+    struct rn_error err;
+    struct rlimit limit;
+    uv_loop_t loop;
+    char text[128] = "";
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(agent_open(&loop, "127.0.0.1:0", report_ready, NULL, &agent, &err), RN_OK);
+    const int fd = connect_to(agent), next = dup(fd);
+    cr_assert_eq(close(next), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {(rlim_t)next, limit.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    (void)uv_run(&loop, UV_RUN_ONCE);
+    struct pollfd waited_for = {.fd = uv_backend_fd(&loop), .events = POLLIN};
+    cr_expect_eq(poll(&waited_for, 1, 0), 0, "it is not waited for now");
+    cr_expect_eq(recv(fd, text, sizeof text, MSG_DONTWAIT), -1);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (recv(fd, text, sizeof text - 1, MSG_DONTWAIT) < 0)
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    cr_expect_str_eq(text, "ready up 100% maxconn:7\n");
+    close(fd);
     agent_close(agent);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     cr_expect_eq(uv_loop_close(&loop), 0);

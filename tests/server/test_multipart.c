@@ -4,6 +4,7 @@
 #include "server/multipart.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,6 +89,18 @@ Test(multipart, reads_what_the_standards_allow)
          "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\\\"b.jpg\"\r\n\r\nb\r\n"
          "--XX--",
          "a\"b.jpg", "b"},
+        {TYPE, /* RFC 5987, before or after the name for those who do not know it */
+         "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename*=UTF-8'de'K%c3%a4tzchen%20"
+         "%2e; filename=\"K_tzchen\"\r\n\r\nb\r\n--XX--",
+         "K\xc3\xa4tzchen .", "b"},
+        {TYPE,
+         "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"K_tzchen\"; "
+         "filename*=UTF-8''K%C3%A4tzchen\r\n\r\nb\r\n--XX--",
+         "K\xc3\xa4tzchen", "b"},
+        {TYPE, /* no quotes, no hexadecimal, no end of a text */
+         "--XX\r\nContent-Disposition: form-data; name=\"f\"; "
+         "filename*=a%4x%g0%00%4\r\n\r\nb\r\n--XX--",
+         "a%4x%g0%00%4", "b"},
         {TYPE, /* the boundary's beginning is no boundary */
          "--XX\r\nContent-Disposition: form-data; name=\"f\"; "
          "filename=\"g\"\r\n\r\n\r\n--X\r\n--\r\n"
@@ -131,6 +144,13 @@ Test(multipart, refuses_what_is_no_form)
         {TYPE, "--XX\r\nno end of the header"},
         {TYPE, "--XX\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\nno end"},
         {TYPE, "--XX\r\nX-Y: no disposition\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XX\r\nno header\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XXno line\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XX\r\nContent-Disposition: attachment; name=\"f\"\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XX\r\nContent-Disposition: form-data; filename=\"f\"\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XX\r\nContent-Disposition: form-data; name=\"f\r\n\r\nb\r\n--XX--"},
+        {TYPE, "--XX\r\nContent-Disposition: form-data; name=\"f\"\r\n"
+               "Content-Disposition: form-data; name=\"g\"\r\n\r\nb\r\n--XX--"},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct multipart_part parts[4];
@@ -139,6 +159,37 @@ Test(multipart, refuses_what_is_no_form)
                      "%zu: %s", i, forms[i].body);
         cr_assert_neq(err.text[0], '\0', "%zu", i);
     }
+}
+
+Test(multipart, cuts_long_names_where_a_character_begins)
+{
+    struct multipart_part parts[4];
+    char form[1024], name[512] = "", *end = name;
+    for (int i = 0; i < 100; i++)
+        end = stpcpy(end, "\xe2\x82\xac"); /* 3 bytes each, of which the field has 255 and 63 */
+    (void)snprintf(form, sizeof form,
+                   "--XX\r\nContent-Disposition: form-data; name=\"xx%s\"; filename=\"xx%s\""
+                   "\r\n\r\nb\r\n--XX--",
+                   name, name);
+    cr_assert_eq(parse_text(TYPE, form, parts), 1);
+    cr_assert_eq(strlen(parts[0].name), 2 + 60);
+    cr_assert_eq(strlen(parts[0].filename), 2 + 252);
+    cr_assert_eq(strncmp(parts[0].filename + 2, name, 252), 0);
+}
+
+Test(multipart, a_parts_header_has_a_largest_size)
+{
+    static const char start[] = "--XX\r\nContent-Disposition: form-data; name=\"f\"\r\nX-Y: ";
+    struct multipart_part parts[4];
+    char *form = malloc(2 * MULTIPART_MAX_HEADER);
+    for (int more = 0; more < 2; more++) {
+        const size_t n_header = sizeof start - 1 - strlen("--XX\r\n");
+        const int n = MULTIPART_MAX_HEADER - (int)n_header - 2 + more; /* and its own CR LF */
+        (void)snprintf(form, (size_t)2 * MULTIPART_MAX_HEADER, "%s%0*d\r\n\r\nb\r\n--XX--", start,
+                       n, 0);
+        cr_assert_eq(parse_text(TYPE, form, parts), more ? -1 : 1, "%d", more);
+    }
+    free(form);
 }
 
 Test(multipart, no_truncation_gives_a_part_that_was_not_there)
