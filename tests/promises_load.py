@@ -89,11 +89,11 @@ def overload(server, factor, seconds):
 def row_4():
     """Refused at the header, under three times the load: nothing of a body is on its way."""
     server, times, codes, waits = Server(), [], [], random.Random(4)
-    load = overload(server, 3, 8)
-    try:  # what the client itself waits for a core is not the server's
+    try:  # clients of other machines do not wait for this one's cores; the load inherits it
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except OSError:
         pass
+    load = overload(server, 3, 8)
     end = time.monotonic() + 7
     time.sleep(1)
     while time.monotonic() < end:
