@@ -15,6 +15,7 @@
 
 #define NAME_SIZE 192
 #define MAX_STAGES 4
+#define PIECE 65536 /* values, which stay in a cache until they have been looked at */
 
 /* {s}, {b} and {i} stand for stage, block and layer, counted from `first` (blocks from 0). */
 struct spelling {
@@ -114,13 +115,16 @@ static enum rn_status take(struct builder *b, const char *name, const char *part
     float *values = malloc(w->count * sizeof *values);
     if (!values)
         return rn_fail(b->err, RN_NO_MEMORY, "%s: out of memory for %zu values", w->name, w->count);
-    weight_floats(w, values);
-    for (size_t i = 0; i < w->count; i++)
-        if (!isfinite(values[i])) {
-            free(values);
-            return rn_fail(b->err, RN_BAD_MODEL, "%s: value %zu is not finite", w->name, i);
-        }
-    graph_rest(b->graph);
+    for (size_t at = 0, n; at < w->count; at += n) {
+        n = w->count - at < PIECE ? w->count - at : PIECE;
+        weight_floats(w, at, n, values + at);
+        for (size_t i = at; i < at + n; i++)
+            if (!isfinite(values[i])) {
+                free(values);
+                return rn_fail(b->err, RN_BAD_MODEL, "%s: value %zu is not finite", w->name, i);
+            }
+        graph_rest(b->graph);
+    }
     w->used = true;
     *out = values;
     *count = w->count;

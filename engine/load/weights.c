@@ -69,20 +69,24 @@ const char *weights_text(const struct weights *weights, const char *key)
     return NULL;
 }
 
-void weight_floats(const struct weight *weight, float *out)
+void weight_floats(const struct weight *weight, size_t first, size_t n, float *out)
 {
     const uint8_t *data = weight->data;
+    assert(first <= weight->count && n <= weight->count - first);
     switch (weight->type) {
     case WEIGHT_F32:
-        for (size_t i = 0; i < weight->count; i++)
+        data += 4 * first;
+        for (size_t i = 0; i < n; i++)
             out[i] = bits_float(load_u32(data + 4 * i));
         return;
     case WEIGHT_F16:
-        for (size_t i = 0; i < weight->count; i++)
+        data += 2 * first;
+        for (size_t i = 0; i < n; i++)
             out[i] = half_float(load_u16(data + 2 * i));
         return;
     case WEIGHT_BF16: /* the upper half of a binary32 */
-        for (size_t i = 0; i < weight->count; i++)
+        data += 2 * first;
+        for (size_t i = 0; i < n; i++)
             out[i] = bits_float((uint32_t)load_u16(data + 2 * i) << 16);
         return;
     case WEIGHT_I64:

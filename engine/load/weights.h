@@ -55,8 +55,8 @@ void weights_done(struct weights *weights);
 struct weight *weights_find(const struct weights *weights, const char *name);
 /* A metadata value, NULL without it. */
 const char *weights_text(const struct weights *weights, const char *key);
-/* Converts all elements to fp32; out is [count]. F32, F16, BF16 only. */
-void weight_floats(const struct weight *weight, float *out);
+/* Converts n elements from `first` on to fp32; out is [n]. F32, F16, BF16 only. */
+void weight_floats(const struct weight *weight, size_t first, size_t n, float *out);
 /* "64×3×7×7" into buf; returns buf. */
 const char *weight_shape_text(const struct weight *weight, char *buf, size_t n);
 

@@ -460,11 +460,12 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
                            .depth = (int)depth,
                            .weights = weights,
                            .bias = bias};
-    for (int b = 0; b < w->out_blocks; b++) {
-        for (int i = 0; i < map.c; i++)
+    for (int b = 0; b < w->out_blocks; b++)
+        for (int i = 0; i < map.c; i++) {
             pack_channel(w, b, i, weights);
-        op_rest(spec);
-    }
+            if (i % 32 == 0)
+                op_rest(spec);
+        }
     const int n_tiles = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
     w->scratch_floats =
         align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)) / sizeof(float);

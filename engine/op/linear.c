@@ -92,6 +92,7 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
         for (size_t i = 0; i < n_in; i++)
             to[i * CHANNEL_BLOCK] = spec->params.weight[o * n_in + i];
         bias[o] = spec->params.bias ? spec->params.bias[o] : 0.0f;
+        op_rest(spec);
     }
     *l = (struct linear){.kernels = spec->kernels,
                          .in_blocks = (int)in_blocks,

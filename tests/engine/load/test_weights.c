@@ -20,7 +20,7 @@ static float convert_16(enum weight_type type, unsigned bits)
     uint8_t bytes[3] = {0xa5, (uint8_t)bits, (uint8_t)(bits >> 8)};
     struct weight weight = {.name = "w", .type = type, .data = bytes + 1, .count = 1};
     float out;
-    weight_floats(&weight, &out);
+    weight_floats(&weight, 0, 1, &out);
     return out;
 }
 
@@ -76,8 +76,24 @@ Test(weights, reads_unaligned_floats)
             bytes[1 + 4 * i + (size_t)b] = (uint8_t)(float_bits(values[i]) >> 8 * b);
     struct weight weight = {.name = "w", .type = WEIGHT_F32, .data = bytes + 1, .count = 3};
     float out[3];
-    weight_floats(&weight, out);
+    weight_floats(&weight, 0, 3, out);
     cr_assert_arr_eq(out, values, sizeof values);
+}
+
+Test(weights, converts_a_part)
+{
+    static const enum weight_type types[] = {WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16};
+    uint8_t bytes[4 * 5];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(0x11 + 7 * i);
+    for (int t = 0; t < 3; t++) {
+        struct weight weight = {.name = "w", .type = types[t], .data = bytes, .count = 5};
+        float whole[5], part[3] = {0};
+        weight_floats(&weight, 0, 5, whole);
+        weight_floats(&weight, 2, 2, part);
+        cr_assert_arr_eq(part, whole + 2, 2 * sizeof *part);
+        cr_assert_eq(part[2], 0);
+    }
 }
 
 Test(weights, shows_shapes_and_cuts_them_to_fit)
