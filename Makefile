@@ -206,7 +206,7 @@ check: lint
 ## make load       capacity, then goodput at a deadline under up to 3 x that; LOAD_ARGS="IMAGES", MODEL, PEER
 load: $(B)/resnetd $(B)/open_loop $(B)/fail.so
 	$(Q)tests/load/goodput.sh $(B)/resnetd $(B)/open_loop $(LOAD_ARGS)
-	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so 1 4 6 7
+	$(Q)tests/promises.py $(B)/resnetd $(B)/fail.so 1 4 6 7 9 23
 	$(Q)REQUESTS=40000 tests/load/soak.sh $(B)/resnetd
 ## make reload     what clients notice of models being loaded, MODEL=PATH (the embedded file); LOAD_ARGS="IMAGES";
 ##                 AS_UNIT=1: where priorities cannot be changed, as under systemd
@@ -227,7 +227,7 @@ simulate: $(B)/simulate
 	$(Q)cd build/load/replay && awk -F'\t' -v title="Replayed: a recorded run, slow uploads included, answers within 500 ms" \
 		-v arrivals="as recorded, faster or slower" \
 		-f ../../../tests/load/plot.awk *.tsv > ../../../docs/replay.svg
-## make soak       memory over REQUESTS (200000) good, bad and broken-off requests; EVERY seconds, LIMIT_MIB
+## make soak       memory over REQUESTS (200000) good, bad and broken-off requests; LIMIT_MIB (1)
 soak: $(B)/resnetd
 	$(Q)tests/load/soak.sh $(B)/resnetd $(LOAD_ARGS)
 ## make throughput 16 clients posting images: throughput, latency, batch sizes; LOAD_ARGS="URL IMAGES"

@@ -5,7 +5,7 @@
 
 Prints a line per row: what is promised, what was measured, kept or broken. The numbers of the rows
 are those of SECURITY.md. Only the standard library and, where a row names them, tools of Debian;
-nothing but loopback; images are made here or taken from tests/golden/images.
+nothing but loopback and, in row 23, network namespaces of its own; images are made here or taken from tests/golden/images.
 
 SPDX-License-Identifier: MIT
 """

@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: MIT
 """
+import ctypes
 import glob
 import http.client
 import json
@@ -15,7 +16,7 @@ import threading
 import time
 
 from promises_images import png
-from promises_support import BINARY, IMAGES, Server, cpu_seconds, image, row, status_kib
+from promises_support import BINARY, IMAGES, Server, cpu_seconds, image, row, skip, status_kib
 
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
 
@@ -192,4 +193,102 @@ def row_7():
     server.stop()
 
 
-ROWS = {"1": row_1, "4": row_4, "6": row_6, "7": row_7}
+def row_9():
+    """One address against another, both of this machine."""
+    server, limit = Server("--max-connections-per-address", "64"), 64
+
+    def others():
+        times = []
+        for _ in range(200):
+            start = time.monotonic()
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=("127.0.0.2", 0)) as s:
+                s.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+                if s.recv(12) == b"HTTP/1.1 200":
+                    times.append(time.monotonic() - start)
+        return times
+    rest = percentile(others(), 0.99)
+    held, slowest = [], 0.0
+    for _ in range(500):
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        start = time.monotonic()
+        try:
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            answered = s.recv(1000) != b""
+        except OSError:
+            answered = False
+        if answered:
+            held.append(s)
+        else:
+            slowest = max(slowest, time.monotonic() - start)
+    times = others()
+    row(9, f"500 connections of one address, {limit} allowed: the others closed within 50 ms",
+        f"{len(held)} held, closed after {slowest * 1e3:.1f} ms", len(held) == limit and slowest <= 0.05)
+    row(9, "another address meanwhile: all served, p99 at most twice (or 5 ms)", f"{len(times)} of 200, p99 {rest * 1e3:.2f} -> "
+        f"{percentile(times, 0.99) * 1e3:.2f} ms", len(times) == 200 and percentile(times, 0.99) <= max(2 * rest, 0.005))
+    server.stop()
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def sockets_in(namespace, n):
+    """A socket stays in the network namespace that it was made in."""
+    def enter(path):
+        with open(path) as place:
+            if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), 0x40000000):  # CLONE_NEWNET
+                raise OSError(ctypes.get_errno(), path)
+    with open("/proc/self/ns/net") as own:
+        enter(f"/run/netns/{namespace}")
+        try:
+            return [socket.socket() for _ in range(n)]
+        finally:
+            enter(f"/proc/self/fd/{own.fileno()}")
+
+
+def row_23():
+    """The network goes away: the clients' ends of 200 connections are never heard of again."""
+    promise = "the network of 200 connections goes away: all are closed within 45 s"
+    here, there, address = "resnetd-row-23-a", "resnetd-row-23-b", "198.51.100.1"
+    try:
+        for name in (here, there):
+            ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError) as failure:
+        skip(23, promise, f"no network namespace can be made: {failure}")
+        return
+    try:
+        ip("-n", here, "link", "add", "veth", "type", "veth", "peer", "name", "veth", "netns", there)
+        for name, end in ((here, address), (there, "198.51.100.2")):
+            ip("-n", name, "address", "add", end + "/30", "dev", "veth")
+            ip("-n", name, "link", "set", "veth", "up")
+        server = Server(address=address, within=("ip", "netns", "exec", here))
+        descriptors = f"/proc/{server.process.pid}/fd"
+        slow, before = png(2000, 2000, 2000 * 2000 * 3 + 2000), len(os.listdir(descriptors))
+        *clients, late = sockets_in(there, 201)
+        for i, client in enumerate(clients):  # idle ones, half uploads, and some that wait for their answers
+            client.settimeout(10)
+            client.connect((address, server.port))
+            if i % 4 < 2:
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+                client.recv(1000)
+        for i, client in enumerate(clients):
+            if i % 4 >= 2:
+                client.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(slow) +
+                               (slow if i % 4 == 2 else slow[:1000]))
+        ip("-n", there, "link", "set", "veth", "down")
+        start, held = time.monotonic(), len(os.listdir(descriptors)) - before
+        while len(os.listdir(descriptors)) > before and time.monotonic() < start + 90:
+            time.sleep(0.1)
+        seconds = time.monotonic() - start
+        ip("-n", there, "link", "set", "veth", "up")
+        late.settimeout(10)
+        late.connect((address, server.port))
+        late.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        row(23, promise, f"{held} were open, the last for {seconds:.1f} s; then {late.recv(12)[9:].decode()}",
+            held > 150 and seconds <= 45)
+    finally:
+        for name in (here, there):
+            ip("netns", "delete", name)
+
+
+ROWS = {"1": row_1, "4": row_4, "6": row_6, "7": row_7, "9": row_9, "23": row_23}

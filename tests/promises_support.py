@@ -5,6 +5,7 @@ SPDX-License-Identifier: MIT
 import glob
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,10 +31,10 @@ def skip(number, promise, why):
 class Server:
     running = []
 
-    def __init__(self, *options, **spawn):
+    def __init__(self, *options, address="127.0.0.1", within=(), **spawn):
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [BINARY, "serve", "--listen", "127.0.0.1:0", "--access-log", "", *options],
+            [*within, BINARY, "serve", "--listen", f"{address}:0", "--access-log", "", *options],
             stdout=subprocess.DEVNULL, stderr=self.log, **spawn)
         Server.running.append(self)
         deadline = time.monotonic() + 30
@@ -41,7 +42,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(self.text().decode())
             time.sleep(0.005)
-        self.port = int(self.text().split(b"http://127.0.0.1:")[-1].split(b"/")[0].split(b"\n")[0])
+        self.port = int(re.findall(rb"is serving on http://[0-9.]+:([0-9]+)", self.text())[-1])
 
     def text(self):
         return os.pread(self.log.fileno(), 1 << 20, 0)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Does memory stay flat? Sends good, bad, late, malformed and broken-off requests for a while and
-# follows the resident memory. Prints a line every EVERY seconds (3), the slope over the last two
-# thirds and a verdict: 0 ± LIMIT_MIB (1) for the whole run. Exit 1 when it grew.
+# follows the resident memory. Prints some thirty readings, the slope over the last two thirds and a
+# verdict: 0 ± LIMIT_MIB (1) for the whole run. Exit 1 when it grew.
 #   tests/load/soak.sh BINARY [IMAGE...]
 # REQUESTS=200000 and MODEL=[NAME=]PATH (the embedded one) may be set, too.
 # SPDX-License-Identifier: MIT
@@ -11,6 +11,7 @@ binary=$1
 shift
 [[ $# -gt 0 ]] || set -- tests/golden/images/baseline-*.jpg
 requests=${REQUESTS:-200000}
+READINGS=30
 out=build/load
 mkdir -p "$out"
 
@@ -39,12 +40,14 @@ break_off() {
 break_off 2>/dev/null &
 wrk -t1 -c16 -d100000s --timeout 30s -s tests/load/mixed.lua "$url" -- "$@" >/dev/null &
 : >"$out/soak.tsv"
-count=0
+count=0 next=0
 while [[ $count -lt $requests ]]; do
-    sleep "${EVERY:-3}"
+    sleep 0.05
     kill -0 $server 2>/dev/null || fail "the server is gone"
     count=$(answered)
+    [[ $count -ge $next ]] || continue
     printf '%d\t%d\n' "$count" "$(resident_kib)" | tee -a "$out/soak.tsv"
+    next=$((count + requests / READINGS))
 done
 awk -F'\t' -v limit="${LIMIT_MIB:-1}" '
     { n[NR] = $1; kib[NR] = $2 }
@@ -52,7 +55,7 @@ awk -F'\t' -v limit="${LIMIT_MIB:-1}" '
         for (i = 1; i <= NR; i++) if (n[i] > n[NR] / 3) {
             c++; sx += n[i]; sy += kib[i]; sxx += n[i] * n[i]; sxy += n[i] * kib[i] }
         if (c < 3) {
-            print "too few readings for a slope: raise REQUESTS or lower EVERY"
+            print "too few readings for a slope: raise REQUESTS"
             exit 1
         }
         slope = (c * sxy - sx * sy) / (c * sxx - sx * sx)
