@@ -338,6 +338,24 @@ void ask_file(const struct server *server, const char *path, const char *file, s
     free(bytes);
 }
 
+void ask_json(const struct server *server, const char *format, struct reply *reply)
+{
+    size_t n;
+    char *bytes = read_file(PHOTO, &n), *base64 = to_base64(bytes, n), *body = NULL;
+    const char *at = strstr(format, "%s");
+    const int length = asprintf(&body, "%.*s%s%s", (int)(at - format), format, base64, at + 2);
+    cr_assert_gt(length, 0);
+    ask(server,
+        &(struct ask){.path = "/classify",
+                      .headers = {"Content-Type: application/json"},
+                      .body = body,
+                      .n = (size_t)length},
+        reply);
+    free(bytes);
+    free(base64);
+    free(body);
+}
+
 void reply_done(struct reply *reply)
 {
     free(reply->body);

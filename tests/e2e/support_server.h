@@ -69,6 +69,8 @@ void ask(const struct server *server, const struct ask *ask, struct reply *reply
 /* GET, or POST of a file's bytes. */
 void ask_get(const struct server *server, const char *path, struct reply *reply);
 void ask_file(const struct server *server, const char *path, const char *file, struct reply *reply);
+/* POSTs `format` to /classify as JSON, with PHOTO's base64 in place of %s. */
+void ask_json(const struct server *server, const char *format, struct reply *reply);
 void reply_done(struct reply *reply);
 /* A response header's value in a static buffer, NULL without it. */
 const char *reply_header(const struct reply *reply, const char *name);

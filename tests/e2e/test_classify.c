@@ -191,35 +191,16 @@ Test(e2e_classify, a_form_with_several_files_of_which_one_is_bad)
     reply_done(&reply);
 }
 
-/* POSTs `format` with the photograph's base64 in place of %s. */
-static void ask_json(const char *format, struct reply *reply)
-{
-    size_t n;
-    char *bytes = read_file(PHOTO, &n), *base64 = to_base64(bytes, n), *body = NULL;
-    const char *at = strstr(format, "%s");
-    const int length = asprintf(&body, "%.*s%s%s", (int)(at - format), format, base64, at + 2);
-    cr_assert_gt(length, 0);
-    ask(&server,
-        &(struct ask){.path = "/classify",
-                      .headers = {"Content-Type: application/json"},
-                      .body = body,
-                      .n = (size_t)length},
-        reply);
-    free(bytes);
-    free(base64);
-    free(body);
-}
-
 Test(e2e_classify, base64_and_data_uris_in_json)
 {
     struct reply reply;
-    ask_json("{\"image\": \"%s\"}", &reply);
+    ask_json(&server, "{\"image\": \"%s\"}", &reply);
     is_expected(&reply, "image");
     reply_done(&reply);
-    ask_json("{\"image\": \"data:image/jpeg;base64,%s\", \"top_k\": 5}", &reply);
+    ask_json(&server, "{\"image\": \"data:image/jpeg;base64,%s\", \"top_k\": 5}", &reply);
     is_expected(&reply, "data: URI");
     reply_done(&reply);
-    ask_json("{\"images\": [\"%s\", \"aGVsbG8=\"]}", &reply);
+    ask_json(&server, "{\"images\": [\"%s\", \"aGVsbG8=\"]}", &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.body);
     const json_t *results = json_object_get(reply.json, "results");
     cr_assert_eq(json_array_size(results), 2);
@@ -231,7 +212,7 @@ Test(e2e_classify, base64_and_data_uris_in_json)
 Test(e2e_classify, the_shape_of_hugging_faces_clients)
 {
     struct reply reply;
-    ask_json("{\"inputs\": \"%s\", \"parameters\": {\"top_k\": 2}}", &reply);
+    ask_json(&server, "{\"inputs\": \"%s\", \"parameters\": {\"top_k\": 2}}", &reply);
     cr_assert_eq(reply.status, 200, "%s", reply.body);
     json_t *want = expected();
     cr_assert_eq(json_array_size(reply.json), 2);
@@ -243,7 +224,7 @@ Test(e2e_classify, the_shape_of_hugging_faces_clients)
     }
     json_decref(want);
     reply_done(&reply);
-    ask_json("{\"inputs\": \"%s\", \"parameters\": {\"explain\": \"cam\"}}", &reply);
+    ask_json(&server, "{\"inputs\": \"%s\", \"parameters\": {\"explain\": \"cam\"}}", &reply);
     reply_is_problem(&reply, 400, "bad-parameter");
     reply_done(&reply);
 }
