@@ -67,7 +67,7 @@ static _Noreturn void help(uint8_t *memory, const struct sandbox_layout *layout,
 }
 
 /* In the new process: keeps its slot and its socket, gives up everything else. */
-static _Noreturn void become_helper(const struct zygote *z, int i)
+static _Noreturn void become_helper(const struct zygote *z, int i, pid_t parent)
 {
     const struct sandbox_layout *layout = &z->layout;
     uint8_t *memory = mmap(NULL, layout->slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, z->memory,
@@ -76,6 +76,8 @@ static _Noreturn void become_helper(const struct zygote *z, int i)
         close_range(LAST_KEPT_FD + 1, ~0u, 0) != 0)
         _exit(1);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it had died before it could be asked to tell */
+        _exit(1);
     free(z->children);
     const bool filtered = sandbox_confine(z->setup.max_memory);
     if (!say(CONTROL_FD, SANDBOX_READY, filtered, 0))
@@ -88,9 +90,9 @@ static _Noreturn void become_helper(const struct zygote *z, int i)
 static void start_helper(struct zygote *z, int i)
 {
     struct child *child = &z->children[i];
-    const pid_t pid = fork();
+    const pid_t self = getpid(), pid = fork();
     if (pid == 0)
-        become_helper(z, i);
+        become_helper(z, i, self);
     if (pid < 0) {
         (void)say(child->socket, SANDBOX_DIED, 0, 0);
         return;
