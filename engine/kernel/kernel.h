@@ -63,9 +63,17 @@ struct gemm {
     int n_out;                 /* any number */
 };
 
-/* Winograd F(m×m, r×r): the transform of one input tile, side² positions × 16 channels, side = m +
- * r - 1, into as many values that are multiplied one by one: out[p * out_stride], p = row * side +
- * column. */
+/* Winograd's minimal filters of m×m outputs; winograd.inl has their formulas. */
+enum winograd_kind {
+    WINOGRAD_2,       /* F(2×2, 3×3) */
+    WINOGRAD_4,       /* F(4×4, 3×3) */
+    WINOGRAD_STEM,    /* F(3×3, 4×4) */
+    WINOGRAD_STRIDED, /* 3×3 outputs of a 3×3 kernel at stride 2 */
+    WINOGRAD_KINDS
+};
+
+/* The transform of one input tile, side² positions × 16 channels, into as many values that are
+ * multiplied one by one: out[p * out_stride], p = row * side + column. */
 struct winograd_in {
     const float *const *in; /* [side²]: the positions' first channels */
     size_t in_offset;       /* floats added to every pointer of `in`: a channel block */
@@ -185,9 +193,8 @@ struct kernels {
     int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
     void (*conv)(const struct conv_tile *tile);
     void (*gemm)(const struct gemm *gemm);
-    void (*winograd_in_4)(const struct winograd_in *tile); /* by their side */
-    void (*winograd_in_6)(const struct winograd_in *tile);
-    void (*winograd_out[5])(const struct winograd_out *tile); /* [m], m = 2, 3, 4 */
+    void (*winograd_in[WINOGRAD_KINDS])(const struct winograd_in *tile);
+    void (*winograd_out[WINOGRAD_KINDS])(const struct winograd_out *tile);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
     /* NULL where there is no matrix unit. */

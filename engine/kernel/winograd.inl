@@ -7,6 +7,10 @@
  * 0, ±1, ∞ and one of 6 at 0, ±1, ±2, ∞; Bᵀ depends on these points only, so that F(4×4, 3×3) and
  * F(3×3, 4×4) share it.
  *
+ * A 3×3 kernel at stride 2 meets, in one dimension, every other input with its middle tap only, and
+ * the inputs between them with the outer two. So three outputs are those of F(3, 2) over four
+ * inputs plus the middle tap's, of three more: seven products instead of nine.
+ *
  * SPDX-License-Identifier: MIT */
 
 /* a * s + b */
@@ -31,10 +35,10 @@ SIMD void filter_in_6(const vec *d, vec *out, int step)
     out[4 * step] = vec_axpy(odd2, -2.0f, even2);
 }
 
-SIMD void filter_in_4(const vec *d, vec *out, int step)
+SIMD void filter_in_4(const vec *d, vec *out, int in_step, int step)
 {
-    vec first = vec_sub(d[0], d[2 * step]), last = vec_sub(d[3 * step], d[step]);
-    vec sum = vec_add(d[step], d[2 * step]), dif = vec_sub(d[2 * step], d[step]);
+    vec first = vec_sub(d[0], d[2 * in_step]), last = vec_sub(d[3 * in_step], d[in_step]);
+    vec sum = vec_add(d[in_step], d[2 * in_step]), dif = vec_sub(d[2 * in_step], d[in_step]);
     out[0] = first;
     out[step] = sum;
     out[2 * step] = dif;
@@ -67,54 +71,91 @@ SIMD void filter_out_2(const vec *m, vec *out, int step)
     out[step] = vec_add(vec_sub(m[step], m[2 * step]), m[3 * step]);
 }
 
-/* The two dimensions, fully unrolled: side and m are constants where these are called. */
-SIMD void transform_in(const struct winograd_in *t, int side)
+/* First the values that the outer taps are multiplied with, then those of the middle one. */
+SIMD void filter_in_strided(const vec *d, vec *out, int step)
 {
+    filter_in_4(d, out, 2 * step, step);
+    for (int i = 0; i < 3; i++)
+        out[(4 + i) * step] = d[(2 * i + 1) * step];
+}
+
+SIMD void filter_out_strided(const vec *m, vec *out, int step)
+{
+    vec sum = vec_add(m[step], m[2 * step]);
+    out[0] = vec_add(vec_add(m[0], sum), m[4 * step]);
+    out[step] = vec_add(vec_sub(m[step], m[2 * step]), m[5 * step]);
+    out[2 * step] = vec_add(vec_add(sum, m[3 * step]), m[6 * step]);
+}
+
+#define MAX_SIDE 7
+#define MAX_OUTPUTS 4
+
+SIMD int side_of(enum winograd_kind kind)
+{
+    return kind == WINOGRAD_2 ? 4 : kind == WINOGRAD_STRIDED ? 7 : 6;
+}
+
+/* m */
+SIMD int outputs_of(enum winograd_kind kind)
+{
+    return kind == WINOGRAD_2 ? 2 : kind == WINOGRAD_4 ? 4 : 3;
+}
+
+SIMD void filter_in(const vec *d, vec *out, int step, enum winograd_kind kind)
+{
+    if (kind == WINOGRAD_2)
+        filter_in_4(d, out, step, step);
+    else if (kind == WINOGRAD_STRIDED)
+        filter_in_strided(d, out, step);
+    else
+        filter_in_6(d, out, step);
+}
+
+SIMD void filter_out(const vec *m, vec *out, int step, enum winograd_kind kind)
+{
+    if (kind == WINOGRAD_2)
+        filter_out_2(m, out, step);
+    else if (kind == WINOGRAD_4)
+        filter_out_4(m, out, step);
+    else if (kind == WINOGRAD_STEM)
+        filter_out_3(m, out, step);
+    else
+        filter_out_strided(m, out, step);
+}
+
+/* The two dimensions, fully unrolled: `kind` is a constant where these are called. */
+SIMD void transform_in(const struct winograd_in *t, enum winograd_kind kind)
+{
+    const int side = side_of(kind);
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec d[36], columns[36];
-#pragma GCC unroll 6
+        vec d[MAX_SIDE * MAX_SIDE], columns[MAX_SIDE * MAX_SIDE];
+#pragma GCC unroll 7
         for (int x = 0; x < side; x++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 7
             for (int y = 0; y < side; y++)
                 d[y * side + x] = vec_load(t->in[y * side + x] + t->in_offset + v);
-            if (side == 6)
-                filter_in_6(d + x, columns + x, side);
-            else
-                filter_in_4(d + x, columns + x, side);
+            filter_in(d + x, columns + x, side, kind);
         }
-#pragma GCC unroll 6
+#pragma GCC unroll 7
         for (int y = 0; y < side; y++) {
-            vec row[6];
-            if (side == 6)
-                filter_in_6(columns + y * side, row, 1);
-            else
-                filter_in_4(columns + y * side, row, 1);
-#pragma GCC unroll 6
+            vec row[MAX_SIDE];
+            filter_in(columns + y * side, row, 1, kind);
+#pragma GCC unroll 7
             for (int x = 0; x < side; x++)
                 vec_store(t->out + (size_t)(y * side + x) * t->out_stride + v, row[x]);
         }
     }
 }
 
-SIMD void filter_out(const vec *m, vec *out, int step, int outputs)
-{
-    if (outputs == 4)
-        filter_out_4(m, out, step);
-    else if (outputs == 3)
-        filter_out_3(m, out, step);
-    else
-        filter_out_2(m, out, step);
-}
-
 /* The rows of outputs from the transformed columns: act(row + bias + residual). */
-SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v, int m, int width,
-                        bool residual, bool relu)
+SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v,
+                        enum winograd_kind kind, int width, bool residual, bool relu)
 {
-    const int side = m == 2 ? 4 : 6;
+    const int side = side_of(kind);
     const vec bias = vec_load(t->bias + v);
     for (int y = 0; y < t->rows; y++) {
-        vec row[4];
-        filter_out(columns + y * side, row, 1, m);
+        vec row[MAX_OUTPUTS];
+        filter_out(columns + y * side, row, 1, kind);
 #pragma GCC unroll 4
         for (int x = 0; x < width; x++) {
             const size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
@@ -128,53 +169,54 @@ SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v,
     }
 }
 
-SIMD void transform_out(const struct winograd_out *t, int m)
+SIMD void transform_out(const struct winograd_out *t, enum winograd_kind kind)
 {
-    const int side = m == 2 ? 4 : 6;
+    const int side = side_of(kind), m = outputs_of(kind);
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec p[36], columns[24];
-#pragma GCC unroll 6
+        vec p[MAX_SIDE * MAX_SIDE], columns[MAX_OUTPUTS * MAX_SIDE];
+#pragma GCC unroll 7
         for (int x = 0; x < side; x++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 7
             for (int y = 0; y < side; y++)
                 p[y * side + x] = vec_load(t->in + (size_t)(y * side + x) * t->in_stride + v);
-            filter_out(p + x, columns + x, side, m);
+            filter_out(p + x, columns + x, side, kind);
         }
         if (t->columns < m)
-            store_outputs(t, columns, v, m, t->columns, t->residual, t->relu);
+            store_outputs(t, columns, v, kind, t->columns, t->residual, t->relu);
         else if (t->residual)
-            store_outputs(t, columns, v, m, m, true, t->relu);
+            store_outputs(t, columns, v, kind, m, true, t->relu);
         else if (t->relu)
-            store_outputs(t, columns, v, m, m, false, true);
+            store_outputs(t, columns, v, kind, m, false, true);
         else
-            store_outputs(t, columns, v, m, m, false, false);
+            store_outputs(t, columns, v, kind, m, false, false);
     }
 }
 
-static void winograd_in_4(const struct winograd_in *t)
-{
-    transform_in(t, 4);
-}
+#define WINOGRAD_TRANSFORMS(name, kind)                                                            \
+    static void winograd_in_##name(const struct winograd_in *t)                                    \
+    {                                                                                              \
+        transform_in(t, kind);                                                                     \
+    }                                                                                              \
+    static void winograd_out_##name(const struct winograd_out *t)                                  \
+    {                                                                                              \
+        transform_out(t, kind);                                                                    \
+    }
+WINOGRAD_TRANSFORMS(2, WINOGRAD_2)
+WINOGRAD_TRANSFORMS(4, WINOGRAD_4)
+WINOGRAD_TRANSFORMS(stem, WINOGRAD_STEM)
+WINOGRAD_TRANSFORMS(strided, WINOGRAD_STRIDED)
 
-static void winograd_in_6(const struct winograd_in *t)
-{
-    transform_in(t, 6);
-}
-
-static void winograd_out_2(const struct winograd_out *t)
-{
-    transform_out(t, 2);
-}
-
-static void winograd_out_3(const struct winograd_out *t)
-{
-    transform_out(t, 3);
-}
-
-static void winograd_out_4(const struct winograd_out *t)
-{
-    transform_out(t, 4);
-}
+/* For the table of kernels. */
+#define WINOGRAD_IN                                                                                \
+    {                                                                                              \
+        [WINOGRAD_2] = winograd_in_2, [WINOGRAD_4] = winograd_in_4,                                \
+        [WINOGRAD_STEM] = winograd_in_stem, [WINOGRAD_STRIDED] = winograd_in_strided               \
+    }
+#define WINOGRAD_OUT                                                                               \
+    {                                                                                              \
+        [WINOGRAD_2] = winograd_out_2, [WINOGRAD_4] = winograd_out_4,                              \
+        [WINOGRAD_STEM] = winograd_out_stem, [WINOGRAD_STRIDED] = winograd_out_strided             \
+    }
 
 /* `rows` rows of `n_out` blocks of the product: c[r] = Σ_i a[r][i] * b[i]. Meanwhile `n_fetch`
  * lines from `fetch` on for each block of channels. */

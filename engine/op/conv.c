@@ -1,16 +1,16 @@
 /* The convolution operator: its shape, its cost, and the choice of the algorithm.
  *
- * The choice depends on the layer's shape and on the plan's largest batch, never on the batch at
- * hand, so that an image's answer does not depend on what it is batched with.
+ * The choice depends on the layer's shape only, never on the batch, so that an image's answer does
+ * not depend on what it is batched with.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
 
 #define WINOGRAD_MIN_CHANNELS 32 /* below, the transforms cost more than the products save */
-/* F(4×4) has 4 times the weights of the layer, F(2×2) 1.8 times: too many to read for a few tiles.
- */
+/* F(4×4) has 4 times the weights of the layer, F(2×2) 1.8 times: too many to read for a few tiles,
+ * which is what a run of one image has of a smaller map. */
 #define WINOGRAD_4_MIN_SIDE 10
-#define WINOGRAD_4_MIN_SIDE_OF_ONE 20 /* where a batch is one image */
+#define WINOGRAD_STRIDED_MIN_SIDE 10 /* at stride 2 they are 2.8 times as many */
 #define STRASSEN_MIN_CHANNELS                                                                      \
     128                            /* out, and in no fewer: else the sums cost more than a product \
                                     */
@@ -47,19 +47,23 @@ int conv_part_start(const struct kernels *kernels, int out_blocks, int part, int
     return block < out_blocks ? block : out_blocks;
 }
 
-/* 0 for direct convolution, else m of Winograd's F(m×m, r×r). */
-static int choose_winograd(const struct op_spec *s)
+/* Winograd's filter for the layer; WINOGRAD_KINDS: none. */
+static enum winograd_kind choose_winograd(const struct op_spec *s)
 {
     const struct op_attrs *a = &s->attrs;
     if (s->direct)
-        return 0;
+        return WINOGRAD_KINDS;
     if (s->in_border >= 0)
-        return conv_winograd_stem_possible(s) ? 3 : 0;
-    if (a->kernel != 3 || a->stride != 1 || a->pad != 1 || a->groups != 1 ||
-        s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
-        return 0;
+        return conv_winograd_stem_possible(s) ? WINOGRAD_STEM : WINOGRAD_KINDS;
+    if (a->kernel != 3 || a->pad != 1 || a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS ||
+        s->out.c < WINOGRAD_MIN_CHANNELS)
+        return WINOGRAD_KINDS;
     const int side = s->out.h < s->out.w ? s->out.h : s->out.w;
-    return side >= (s->max_batch > 1 ? WINOGRAD_4_MIN_SIDE : WINOGRAD_4_MIN_SIDE_OF_ONE) ? 4 : 2;
+    if (a->stride == 2)
+        return side >= WINOGRAD_STRIDED_MIN_SIDE ? WINOGRAD_STRIDED : WINOGRAD_KINDS;
+    if (a->stride > 2)
+        return WINOGRAD_KINDS;
+    return side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4 : WINOGRAD_2;
 }
 
 static bool choose_strassen(const struct op_spec *s)
@@ -77,11 +81,11 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
 {
     if (!spec->direct && conv_bf16x3_possible(spec))
         return conv_bf16x3_prepare(spec, arena, out, err);
-    const int m = choose_winograd(spec);
-    if (choose_strassen(spec))
-        return conv_strassen_prepare(spec, arena, out, err);
-    return m > 0 ? conv_winograd_prepare(spec, m, arena, out, err)
-                 : conv_direct_prepare(spec, arena, out, err);
+    const enum winograd_kind kind = choose_winograd(spec);
+    if (kind != WINOGRAD_KINDS)
+        return conv_winograd_prepare(spec, kind, arena, out, err);
+    return choose_strassen(spec) ? conv_strassen_prepare(spec, arena, out, err)
+                                 : conv_direct_prepare(spec, arena, out, err);
 }
 
 const struct op op_conv = {.name = "conv", .infer = infer, .flops = flops, .prepare = prepare};

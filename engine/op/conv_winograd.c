@@ -26,7 +26,8 @@
 #include "engine/op/winograd_filter.h"
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
-#define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows */
+#define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows, */
+#define MAX_VALUES 1080   /* and so many products of each pair of channels: they stay in its L2 */
 #define MIN_TILES 32      /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256    /* which are never more than these */
 #define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
@@ -34,15 +35,18 @@
 
 struct winograd {
     struct op_spec spec;
+    enum winograd_kind kind;
     const struct winograd_filter *filter;
     struct shape map; /* the input, or the squares of the planar one */
     int pad;          /* of the map */
-    int m, side, n_products, tile_rows, tile_columns;
+    int n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
     int chunk;             /* output blocks whose products are kept at a time */
     int depth;             /* of the products */
     size_t scratch_floats; /* before the map of squares */
-    /* [chunks][P][blocks of the chunk][channels][16]: in the order of reading; [out_blocks][16] */
+    int max_group;         /* tiles that a thread takes along: whole tiles of rows */
+    /* [chunks][weights][blocks of the chunk][channels][16]: in the order of reading;
+       [out_blocks][16] */
     const float *weights, *bias;
 };
 
@@ -75,7 +79,9 @@ static size_t panel_at(const struct winograd *w, int b, int p)
     const size_t panel = (size_t)w->depth * CHANNEL_BLOCK;
     const int first = b / w->chunk * w->chunk, left = w->out_blocks - first;
     const int n = left < w->chunk ? left : w->chunk;
-    return (size_t)(first * w->n_products + p * n + b - first) * panel;
+    const int n_weights = w->filter->rows * w->filter->rows;
+    const int weight = winograd_filter_weight(w->filter, p);
+    return (size_t)(first * n_weights + weight * n + b - first) * panel;
 }
 
 static size_t products_size(const struct winograd *w, int n_tiles)
@@ -112,12 +118,13 @@ static void transform_in(const struct winograd_run *run, const struct values *va
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
-    const int side = w->side, per_image = w->tile_rows * w->tile_columns;
+    const int side = w->filter->side, step = w->filter->m * w->filter->stride;
+    const int per_image = w->tile_rows * w->tile_columns;
     const float *in[MAX_PRODUCTS];
     for (int t = from; t < to; t++) {
         const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(w->map);
-        const int top = t % per_image / w->tile_columns * w->m - w->pad;
-        const int left = t % w->tile_columns * w->m - w->pad;
+        const int top = t % per_image / w->tile_columns * step - w->pad;
+        const int left = t % w->tile_columns * step - w->pad;
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
                 const int iy = top + y, ix = left + x;
@@ -133,10 +140,7 @@ static void transform_in(const struct winograd_run *run, const struct values *va
                     values->floats + (size_t)(t - from) * values->row + (size_t)b * CHANNEL_BLOCK,
                 .out_stride = values->plane,
             };
-            if (side == 6)
-                s->kernels->winograd_in_6(&tile);
-            else
-                s->kernels->winograd_in_4(&tile);
+            s->kernels->winograd_in[w->kind](&tile);
         }
     }
 }
@@ -150,13 +154,12 @@ struct place {
 static struct place place_of(const struct winograd *w, int t)
 {
     const struct shape out = w->spec.out;
-    const int per_image = w->tile_rows * w->tile_columns;
-    const int top = t % per_image / w->tile_columns * w->m;
-    const int left = t % w->tile_columns * w->m;
+    const int m = w->filter->m, per_image = w->tile_rows * w->tile_columns;
+    const int top = t % per_image / w->tile_columns * m;
+    const int left = t % w->tile_columns * m;
     return (struct place){(size_t)(t / per_image) * shape_blocked_size(out) +
                               (size_t)(top * out.w + left) * CHANNEL_BLOCK,
-                          out.h - top < w->m ? out.h - top : w->m,
-                          out.w - left < w->m ? out.w - left : w->m};
+                          out.h - top < m ? out.h - top : m, out.w - left < m ? out.w - left : m};
 }
 
 static size_t out_plane(const struct winograd *w)
@@ -201,7 +204,7 @@ static void transform_out(const struct winograd_run *run, const float *products,
             .columns = place.columns,
             .relu = s->attrs.relu && !run->args->no_relu,
         };
-        s->kernels->winograd_out[w->m](&tile);
+        s->kernels->winograd_out[w->kind](&tile);
     }
 }
 
@@ -267,7 +270,7 @@ static void group_item(void *context, int item)
     const struct winograd *w = run->winograd;
     const int from = group_start(run, item), to = group_start(run, item + 1);
     const struct values values =
-        values_at(w, own_scratch(run) + products_size(w, MAX_GROUP), to - from);
+        values_at(w, own_scratch(run) + products_size(w, w->max_group), to - from);
     transform_in(run, &values, from, to, 0, w->in_blocks);
     for (int block = 0; block < w->out_blocks; block = chunk_end(w, block))
         run_chunk(run, &values, from, to, block);
@@ -340,14 +343,14 @@ static void run_maps(const struct winograd *w, const struct op_args *args)
     const int enough = n_threads * MIN_TILES < MAX_SHARED ? n_threads * MIN_TILES : MAX_SHARED;
     run.n_tiles = args->n * w->tile_rows * w->tile_columns;
     if (run.n_tiles >= enough) {
-        run.n_groups = (run.n_tiles + MAX_GROUP - 1) / MAX_GROUP;
+        run.n_groups = (run.n_tiles + w->max_group - 1) / w->max_group;
         run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
         threads_run(args->threads, run.n_groups, group_item, &run);
         return;
     }
     run.shared = values_at(w, args->scratch, run.n_tiles);
     threads_run(args->threads, w->in_blocks, transform_item, &run);
-    if (run.n_tiles <= MAX_GROUP) {
+    if (run.n_tiles <= w->max_group) {
         threads_run(args->threads, (w->out_blocks + w->chunk - 1) / w->chunk, chunk_item, &run);
         return;
     }
@@ -407,18 +410,26 @@ static void gather_taps(const struct winograd *w, int o, int i, int k,
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
     double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
-    float products[MAX_PRODUCTS][CHANNEL_BLOCK];
+    float products[WINOGRAD_MAX_ROWS * WINOGRAD_MAX_ROWS][CHANNEL_BLOCK];
     for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
         gather_taps(w, b * CHANNEL_BLOCK + k, i, k, taps);
     winograd_filter_transform(w->filter, taps, products);
-    for (int p = 0; p < w->n_products; p++)
-        memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, products[p],
-               sizeof products[p]);
+    for (int p = 0; p < w->n_products; p++) {
+        const float *of_product = products[winograd_filter_weight(w->filter, p)];
+        memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, of_product,
+               CHANNEL_BLOCK * sizeof *of_product);
+    }
 }
 
 static size_t align_bytes(size_t floats)
 {
     return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+}
+
+static int max_group(const struct winograd_filter *filter)
+{
+    const int fit = MAX_VALUES / (filter->side * filter->side) / 10 * 10;
+    return fit < MAX_GROUP ? fit : MAX_GROUP;
 }
 
 bool conv_winograd_stem_possible(const struct op_spec *s)
@@ -428,29 +439,30 @@ bool conv_winograd_stem_possible(const struct op_spec *s)
            4 * s->in.c <= CHANNEL_BLOCK;
 }
 
-enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
-                                     struct op_prepared *out, struct rn_error *err)
+enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_kind kind,
+                                     struct arena *arena, struct op_prepared *out,
+                                     struct rn_error *err)
 {
-    const struct winograd_filter *filter = winograd_filter(m);
-    const bool stem = spec->in_border >= 0;
-    const int side = m + filter->r - 1;
+    const struct winograd_filter *filter = winograd_filter(kind);
+    const bool stem = kind == WINOGRAD_STEM;
+    const int m = filter->m;
     const struct shape map = stem ? squares_shape(spec) : spec->in;
     struct winograd *w = arena_alloc(arena, sizeof *w);
-    const size_t n_products = (size_t)(side * side);
+    const size_t n_products = (size_t)(filter->side * filter->side);
+    const size_t n_weights = (size_t)(filter->rows * filter->rows);
     const size_t in_blocks = (size_t)channel_blocks(map.c);
     const size_t out_blocks = (size_t)channel_blocks(spec->out.c);
     const size_t depth = map.c == GEMM_TAIL ? GEMM_TAIL : in_blocks * CHANNEL_BLOCK;
     float *weights =
-        arena_array(arena, out_blocks * n_products * depth * CHANNEL_BLOCK, sizeof *weights);
+        arena_array(arena, out_blocks * n_weights * depth * CHANNEL_BLOCK, sizeof *weights);
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!w || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
     *w = (struct winograd){.spec = *spec,
+                           .kind = kind,
                            .filter = filter,
                            .map = map,
                            .pad = stem ? 0 : spec->attrs.pad,
-                           .m = m,
-                           .side = side,
                            .n_products = (int)n_products,
                            .tile_rows = (spec->out.h + m - 1) / m,
                            .tile_columns = (spec->out.w + m - 1) / m,
@@ -458,6 +470,7 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
                            .out_blocks = (int)out_blocks,
                            .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
                            .depth = (int)depth,
+                           .max_group = max_group(filter),
                            .weights = weights,
                            .bias = bias};
     for (int b = 0; b < w->out_blocks; b++)
@@ -480,7 +493,7 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
         .scratch_bytes =
             w->scratch_floats * sizeof(float) + (stem ? align_bytes(shape_blocked_size(map)) : 0),
         .thread_scratch_bytes =
-            align_bytes(products_size(w, MAX_GROUP) + values_size(w, MAX_GROUP)),
+            align_bytes(products_size(w, w->max_group) + values_size(w, w->max_group)),
     };
     return RN_OK;
 }

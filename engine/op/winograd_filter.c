@@ -1,40 +1,62 @@
 /* See winograd_filter.h. The points of interpolation are 0, ±1, ∞ for four products a dimension and
  * 0, ±1, ±2, ∞ for six; row p of G is (1, p, p², …) by the product of p's distances to the others.
+ * At stride 2 that goes for the outer two taps, and the middle one is a row of its own.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/winograd_filter.h"
 
-static const struct winograd_filter filters[] = {
-    {.m = 2,
-     .r = 3,
-     .name = "winograd2",
-     .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
-    {.m = 4,
-     .r = 3,
-     .name = "winograd4",
-     .g = {{1.0 / 4, 0, 0},
-           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-           {1.0 / 24, 1.0 / 12, 1.0 / 6},
-           {1.0 / 24, -1.0 / 12, 1.0 / 6},
-           {0, 0, 1}}},
-    {.m = 3,
-     .r = 4,
-     .name = "winograd3",
-     .g = {{1.0 / 4, 0, 0, 0},
-           {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
-           {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
-           {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
-           {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
-           {0, 0, 0, 1}}},
+static const struct winograd_filter filters[WINOGRAD_KINDS] = {
+    [WINOGRAD_2] =
+        {.m = 2,
+         .r = 3,
+         .stride = 1,
+         .side = 4,
+         .name = "winograd2",
+         .rows = 4,
+         .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
+    [WINOGRAD_4] = {.m = 4,
+                    .r = 3,
+                    .stride = 1,
+                    .side = 6,
+                    .name = "winograd4",
+                    .rows = 6,
+                    .g = {{1.0 / 4, 0, 0},
+                          {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                          {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                          {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                          {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                          {0, 0, 1}}},
+    [WINOGRAD_STEM] = {.m = 3,
+                       .r = 4,
+                       .stride = 1,
+                       .side = 6,
+                       .name = "winograd3",
+                       .rows = 6,
+                       .g = {{1.0 / 4, 0, 0, 0},
+                             {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
+                             {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
+                             {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
+                             {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
+                             {0, 0, 0, 1}}},
+    [WINOGRAD_STRIDED] =
+        {.m = 3,
+         .r = 3,
+         .stride = 2,
+         .side = 7,
+         .name = "winograd3/2",
+         .rows = 5,
+         .g = {{1, 0, 0}, {1.0 / 2, 0, 1.0 / 2}, {1.0 / 2, 0, -1.0 / 2}, {0, 0, 1}, {0, 1, 0}}},
 };
 
-const struct winograd_filter *winograd_filter(int m)
+const struct winograd_filter *winograd_filter(enum winograd_kind kind)
 {
-    const struct winograd_filter *filter = filters;
-    while (filter->m != m)
-        filter++;
-    return filter;
+    return &filters[kind];
+}
+
+int winograd_filter_weight(const struct winograd_filter *filter, int p)
+{
+    const int last = filter->rows - 1, y = p / filter->side, x = p % filter->side;
+    return (y < last ? y : last) * filter->rows + (x < last ? x : last);
 }
 
 /* out = Σ g[t] x[t] for a block of output channels; t < r = 3 or 4. */
@@ -49,17 +71,16 @@ static void combine(const double *g, int r, const double (*x)[CHANNEL_BLOCK], do
 void winograd_filter_transform(
     const struct winograd_filter *filter,
     const double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK],
-    float products[][CHANNEL_BLOCK])
+    float weights[][CHANNEL_BLOCK])
 {
-    const int side = filter->m + filter->r - 1;
-    double half[WINOGRAD_MAX_TAPS][CHANNEL_BLOCK], product[CHANNEL_BLOCK];
-    for (int y = 0; y < side; y++) {
+    double half[WINOGRAD_MAX_TAPS][CHANNEL_BLOCK], weight[CHANNEL_BLOCK];
+    for (int y = 0; y < filter->rows; y++) {
         for (int x = 0; x < filter->r; x++)
             combine(filter->g[y], filter->r, taps[x], half[x]);
-        for (int x = 0; x < side; x++) {
-            combine(filter->g[x], filter->r, half, product);
+        for (int x = 0; x < filter->rows; x++) {
+            combine(filter->g[x], filter->r, half, weight);
             for (int k = 0; k < CHANNEL_BLOCK; k++)
-                products[y * side + x][k] = (float)product[k];
+                weights[y * filter->rows + x][k] = (float)weight[k];
         }
     }
 }

@@ -1,29 +1,34 @@
-/* The minimal filters F(m×m, r×r) and what they make of weights; kernel/winograd.inl has what they
- * make of maps.
+/* The minimal filters and what they make of weights; kernel/winograd.inl has what they make of
+ * maps.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_OP_WINOGRAD_FILTER_H
 #define RESNETD_ENGINE_OP_WINOGRAD_FILTER_H
 
 #include "engine/base/tensor.h"
+#include "engine/kernel/kernel.h"
 
-#define WINOGRAD_MAX_SIDE 6 /* of a tile of inputs: m + r - 1 */
-#define WINOGRAD_MAX_TAPS 4 /* r */
+#define WINOGRAD_MAX_SIDE 7 /* of a tile of inputs */
+#define WINOGRAD_MAX_ROWS 6 /* of G */
+#define WINOGRAD_MAX_TAPS 4
 
-/* F(m×m, r×r): m×m outputs of an r×r kernel at stride 1 from (m+r-1)² products. */
+/* m×m outputs of an r×r kernel at a stride from side² products of a tile of side² inputs. */
 struct winograd_filter {
-    int m, r;
+    int m, r, stride, side;
     const char *name; /* of the algorithm */
-    double g[WINOGRAD_MAX_SIDE][WINOGRAD_MAX_TAPS];
+    int rows;         /* of G; the last stands for all products from it on, which share weights */
+    double g[WINOGRAD_MAX_ROWS][WINOGRAD_MAX_TAPS];
 };
 
-/* The one with so many outputs: m = 2 or 4 for 3×3 kernels, 3 for 4×4. */
-const struct winograd_filter *winograd_filter(int m);
+const struct winograd_filter *winograd_filter(enum winograd_kind kind);
 
-/* G g Gᵀ of the kernels g from one channel to 16, taps[x][y]: products[y * (m+r-1) + x]. */
+/* Which of the rows² weights of a pair of channels product p = row * side + column has. */
+int winograd_filter_weight(const struct winograd_filter *filter, int p);
+
+/* G g Gᵀ of the kernels g from one channel to 16, taps[x][y]: weights[y * rows + x]. */
 void winograd_filter_transform(
     const struct winograd_filter *filter,
     const double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK],
-    float products[][CHANNEL_BLOCK]);
+    float weights[][CHANNEL_BLOCK]);
 
 #endif

@@ -12,7 +12,7 @@
 #include "engine/kernel/kernel.h"
 #include "tests/support_random.h"
 
-enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 6, VALUES = 64 * 1024 };
+enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 7, VALUES = 64 * 1024 };
 
 static _Alignas(64) float data[VALUES], results[2][VALUES];
 static int n_checks;
@@ -60,7 +60,7 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
     n += 3 * (size_t)rows * B;
     for (int i = 0; i < SIDE * SIDE; i++)
         window[i] = data + i * B;
-    for (int m = 2; m <= 4; m++) {
+    for (int kind = 0; kind < WINOGRAD_KINDS; kind++) {
         const struct winograd_in tile = {.in = window, .out = out + n, .out_stride = B};
         const struct winograd_out back = {.in = data + 2048,
                                           .in_stride = B,
@@ -68,11 +68,11 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                                           .residual = relu ? data + 3000 / B * B : NULL,
                                           .out = out + n + SIDE * SIDE * B,
                                           .row_stride = 4 * B,
-                                          .rows = m,
-                                          .columns = m - 1,
+                                          .rows = 1 + kind % 2,
+                                          .columns = 2,
                                           .relu = relu};
-        (m == 2 ? k->winograd_in_4 : k->winograd_in_6)(&tile);
-        k->winograd_out[m](&back);
+        k->winograd_in[kind](&tile);
+        k->winograd_out[kind](&back);
         n += (SIDE * SIDE + 16) * B;
     }
     const struct strassen_in sums = {.in = data,

@@ -14,22 +14,29 @@
 #include "engine/op/conv.h"
 #include "tests/support_random.h"
 
-enum { STRASSEN = 1, BF16X3 = 5 };
+enum { DIRECT, STRASSEN, BF16X3, WINOGRAD }; /* the last: plus one of enum winograd_kind */
 
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
-    int fast; /* 0: direct; 2, 3 or 4: m of Winograd's F(m×m, r×r); STRASSEN; BF16X3 */
+    int algorithm;
 };
 
 /* Of the sum of |products|: what rounding may cost, larger intermediate values of Winograd and
  * Strassen, and halves of bf16 (3 · 2⁻¹⁸, and the sum). */
 static double tolerance(const struct conv_case *t)
 {
-    return t->fast == 3 || t->fast == 4 ? 2e-5
-           : t->fast == BF16X3          ? 1.25e-5
-           : t->fast > 0                ? 2e-6
-                                        : 1e-6;
+    switch (t->algorithm) {
+    case WINOGRAD + WINOGRAD_4:
+    case WINOGRAD + WINOGRAD_STEM:
+        return 2e-5;
+    case BF16X3:
+        return 1.25e-5;
+    case DIRECT:
+        return 1e-6;
+    default:
+        return 2e-6;
+    }
 }
 
 struct buffers {
@@ -186,14 +193,15 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         struct arena arena = {0};
         struct op_prepared prepared = {0};
         spec.kernels = kernels_at(k);
-        if (t->fast == BF16X3 && !conv_bf16x3_possible(&spec))
+        if (t->algorithm == BF16X3 && !conv_bf16x3_possible(&spec))
             continue;
-        if (t->fast == BF16X3)
+        if (t->algorithm == BF16X3)
             status = conv_bf16x3_prepare(&spec, &arena, &prepared, &err);
-        else if (t->fast == STRASSEN)
+        else if (t->algorithm == STRASSEN)
             status = conv_strassen_prepare(&spec, &arena, &prepared, &err);
-        else if (t->fast > 0)
-            status = conv_winograd_prepare(&spec, t->fast, &arena, &prepared, &err);
+        else if (t->algorithm >= WINOGRAD)
+            status = conv_winograd_prepare(&spec, (enum winograd_kind)(t->algorithm - WINOGRAD),
+                                           &arena, &prepared, &err);
         else
             status = conv_direct_prepare(&spec, &arena, &prepared, &err);
         cr_assert_eq(status, RN_OK, "%s", err.text);
@@ -228,14 +236,15 @@ static struct rn_threads *team(int n)
 Test(conv, equals_the_naive_loops_on_the_shapes_that_resnets_have)
 {
     static const struct conv_case cases[] = {
-        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, 0},
-        {1, 64, 7, 7, 128, 1, 1, 0, 1, false, true, true, 0},
-        {3, 32, 9, 9, 64, 1, 2, 0, 1, false, false, false, 0},
-        {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true, 0},
-        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true, 0},
-        {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true, 0},
-        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true, 0}, /* ResNeXt, 4 channels a group */
-        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true, 0},  /* 32 channels a group */
+        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, DIRECT},
+        {1, 64, 7, 7, 128, 1, 1, 0, 1, false, true, true, DIRECT},
+        {3, 32, 9, 9, 64, 1, 2, 0, 1, false, false, false, DIRECT},
+        {1, 32, 15, 15, 32, 3, 2, 1, 1, false, false, true, DIRECT},
+        {2, 3, 32, 32, 16, 3, 1, 1, 1, true, false, true, DIRECT},
+        {1, 3, 45, 45, 64, 7, 2, 3, 1, true, false, true, DIRECT},
+        {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true,
+         DIRECT}, /* ResNeXt, 4 channels a group */
+        {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true, DIRECT}, /* 32 channels a group */
     };
     struct rn_threads *threads = team(2);
     uint64_t seed = 11;
@@ -272,22 +281,45 @@ Test(conv, winograd_equals_the_naive_loops)
 {
     /* A whole number of tiles and not, fewer channels than a block and more, one tile and many. */
     static const struct conv_case cases[] = {
-        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, 0},
-        {1, 32, 7, 7, 48, 3, 1, 1, 1, false, false, true, 0},
-        {3, 5, 8, 13, 21, 3, 1, 1, 1, false, true, false, 0},
-        {1, 17, 1, 1, 16, 3, 1, 1, 1, false, false, false, 0},
-        {1, 16, 2, 3, 80, 3, 1, 1, 1, false, true, true, 0},
-        {2, 32, 33, 29, 32, 3, 1, 1, 1, false, true, true, 0},
+        {2, 64, 14, 14, 64, 3, 1, 1, 1, false, true, true, DIRECT},
+        {1, 32, 7, 7, 48, 3, 1, 1, 1, false, false, true, DIRECT},
+        {3, 5, 8, 13, 21, 3, 1, 1, 1, false, true, false, DIRECT},
+        {1, 17, 1, 1, 16, 3, 1, 1, 1, false, false, false, DIRECT},
+        {1, 16, 2, 3, 80, 3, 1, 1, 1, false, true, true, DIRECT},
+        {2, 32, 33, 29, 32, 3, 1, 1, 1, false, true, true, DIRECT},
     };
     uint64_t seed = 13;
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
         struct rn_threads *threads = team(n_threads);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-            for (int m = 2; m <= 4; m += 2) {
+            for (int kind = WINOGRAD_2; kind <= WINOGRAD_4; kind++) {
                 struct conv_case t = cases[i];
-                t.fast = m;
+                t.algorithm = WINOGRAD + kind;
                 check(&t, threads, &seed);
             }
+        rn_threads_free(threads);
+    }
+}
+
+Test(conv, winograd_at_stride_2_equals_the_naive_loops)
+{
+    /* Even and odd sides, a whole number of tiles and not, one tile and groups of them. */
+    static const struct conv_case cases[] = {
+        {2, 64, 28, 28, 64, 3, 2, 1, 1, false, true, true, DIRECT},
+        {1, 32, 56, 57, 48, 3, 2, 1, 1, false, false, true, DIRECT},
+        {3, 5, 11, 12, 21, 3, 2, 1, 1, false, true, false, DIRECT},
+        {1, 17, 1, 1, 16, 3, 2, 1, 1, false, false, false, DIRECT},
+        {1, 16, 2, 3, 80, 3, 2, 1, 1, false, true, true, DIRECT},
+        {2, 32, 65, 43, 32, 3, 2, 1, 1, false, false, true, DIRECT},
+    };
+    uint64_t seed = 18;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct rn_threads *threads = team(n_threads);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            struct conv_case t = cases[i];
+            t.algorithm = WINOGRAD + WINOGRAD_STRIDED;
+            check(&t, threads, &seed);
+        }
         rn_threads_free(threads);
     }
 }
@@ -297,11 +329,11 @@ Test(conv, a_stem_by_winograd_equals_the_naive_loops)
     /* Even and odd sides, a whole number of tiles and not, one tile and many, one to four planes.
      */
     static const struct conv_case cases[] = {
-        {2, 3, 224 / 4, 224 / 4, 64, 7, 2, 3, 1, false, true, false, 3},
-        {1, 3, 75, 62, 48, 7, 2, 3, 1, false, false, false, 3},
-        {3, 1, 7, 9, 21, 7, 2, 0, 1, false, true, true, 3},
-        {1, 4, 40, 33, 16, 7, 2, 2, 1, false, true, true, 3},
-        {1, 2, 5, 5, 80, 7, 2, 1, 1, false, false, true, 3},
+        {2, 3, 224 / 4, 224 / 4, 64, 7, 2, 3, 1, false, true, false, WINOGRAD + WINOGRAD_STEM},
+        {1, 3, 75, 62, 48, 7, 2, 3, 1, false, false, false, WINOGRAD + WINOGRAD_STEM},
+        {3, 1, 7, 9, 21, 7, 2, 0, 1, false, true, true, WINOGRAD + WINOGRAD_STEM},
+        {1, 4, 40, 33, 16, 7, 2, 2, 1, false, true, true, WINOGRAD + WINOGRAD_STEM},
+        {1, 2, 5, 5, 80, 7, 2, 1, 1, false, false, true, WINOGRAD + WINOGRAD_STEM},
     };
     uint64_t seed = 17;
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
@@ -320,18 +352,18 @@ Test(conv, strassen_equals_the_naive_loops)
     /* One pair of positions and many, groups that end within an image, one block a half and more
      * than are multiplied at a time. */
     static const struct conv_case cases[] = {
-        {1, 32, 1, 2, 32, 1, 1, 0, 1, false, false, false, 0},
-        {3, 64, 5, 6, 96, 1, 1, 0, 1, false, true, true, 0},
-        {2, 128, 14, 14, 192, 1, 1, 0, 1, false, true, false, 0},
-        {1, 256, 12, 13, 128, 1, 1, 0, 1, false, false, true, 0},
-        {2, 2048, 4, 5, 32, 1, 1, 0, 1, false, false, true, 0},
+        {1, 32, 1, 2, 32, 1, 1, 0, 1, false, false, false, DIRECT},
+        {3, 64, 5, 6, 96, 1, 1, 0, 1, false, true, true, DIRECT},
+        {2, 128, 14, 14, 192, 1, 1, 0, 1, false, true, false, DIRECT},
+        {1, 256, 12, 13, 128, 1, 1, 0, 1, false, false, true, DIRECT},
+        {2, 2048, 4, 5, 32, 1, 1, 0, 1, false, false, true, DIRECT},
     };
     uint64_t seed = 14;
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
         struct rn_threads *threads = team(n_threads);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             struct conv_case t = cases[i];
-            t.fast = STRASSEN;
+            t.algorithm = STRASSEN;
             check(&t, threads, &seed);
         }
         rn_threads_free(threads);
@@ -379,7 +411,7 @@ Test(conv, bf16x3_equals_the_naive_loops)
                                   .stride = 1 + random_below(&seed, 3),
                                   .residual = random_below(&seed, 2),
                                   .relu = random_below(&seed, 2),
-                                  .fast = BF16X3};
+                                  .algorithm = BF16X3};
             t.pad = random_below(&seed, t.kernel);
             t.h = t.kernel + random_below(&seed, 20);
             t.w = t.kernel + random_below(&seed, 20);
@@ -398,13 +430,14 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
         const char *algorithm;
     } cases[] = {
         {64, 56, 3, 1, 1, false, "winograd4"},  {64, 56, 3, 1, 1, true, "direct"},
-        {512, 7, 3, 1, 8, false, "winograd2"},  {256, 14, 3, 1, 1, false, "winograd2"},
-        {256, 14, 3, 1, 8, false, "winograd4"}, {64, 56, 3, 2, 8, false, "direct"},
-        {64, 56, 1, 1, 8, false, "direct"},     {16, 32, 3, 1, 8, false, "direct"},
-        {256, 14, 1, 1, 1, false, "strassen"},  {256, 14, 1, 1, 8, true, "direct"},
-        {256, 14, 1, 2, 8, false, "direct"},    {256, 15, 1, 1, 8, false, "direct"},
-        {256, 8, 1, 1, 8, false, "direct"},     {3, 224, 7, 2, 1, false, "winograd3"},
-        {3, 224, 7, 2, 8, true, "direct"},      {3, 32, 3, 1, 8, false, "direct"},
+        {512, 7, 3, 1, 8, false, "winograd2"},  {256, 14, 3, 1, 1, false, "winograd4"},
+        {256, 14, 3, 1, 8, false, "winograd4"}, {64, 56, 3, 2, 8, false, "winograd3/2"},
+        {512, 14, 3, 2, 8, false, "direct"},    {64, 56, 1, 1, 8, false, "direct"},
+        {16, 32, 3, 1, 8, false, "direct"},     {256, 14, 1, 1, 1, false, "strassen"},
+        {256, 14, 1, 1, 8, true, "direct"},     {256, 14, 1, 2, 8, false, "direct"},
+        {256, 15, 1, 1, 8, false, "direct"},    {256, 8, 1, 1, 8, false, "direct"},
+        {3, 224, 7, 2, 1, false, "winograd3"},  {3, 224, 7, 2, 8, true, "direct"},
+        {3, 32, 3, 1, 8, false, "direct"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct arena arena = {0};
