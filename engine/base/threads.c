@@ -1,8 +1,11 @@
-/* The fork-join team. A run is published as one 64-bit ticket that holds its number, its item
- * count and the next item to claim, so that claiming is one fetch_add and a thread that wakes up
- * late either gets a valid item of the present run or none. fn and context are written before the
- * ticket is released and read only after a valid claim, and a run cannot end before its claimed
- * items have: no lock is needed on that path. The mutex and the condition serve sleeping only.
+/* The fork-join team. Each thread has a share of a run's items, the same part of them in every run,
+ * since the same part of a feature map is often what it left in its own cache; a thread that is
+ * done with its share takes from the others'. A share is published as one 64-bit ticket that holds
+ * the run's number, the share's end and its next item to claim, so that claiming is one fetch_add
+ * and a thread that wakes up late either gets a valid item of the present run or none. fn and
+ * context are written before the tickets are released and read only after a valid claim, and a run
+ * cannot end before its claimed items have: no lock is needed on that path. The mutex and the
+ * condition serve sleeping only.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/threads.h"
@@ -25,14 +28,17 @@
 #define LATE_NS 1500000u                   /* longer than the event loop and a decode take */
 #define KEEPS 50                           /* times what it took */
 
+struct share {
+    _Alignas(64) atomic_uint_fast64_t ticket; /* run << 40 | end << 20 | next item */
+};
+
 struct rn_threads {
-    _Alignas(64) atomic_uint_fast64_t ticket; /* run << 40 | n_items << 20 | next item */
-    _Alignas(64) atomic_int n_done;           /* items of the present run */
+    _Alignas(64) atomic_int n_done; /* items of the present run */
     _Alignas(64) atomic_int n_sleeping;
     atomic_bool stop;
     threads_fn fn;
     void *context;
-    int first; /* item 0 of the ticket is this one of the run */
+    int first; /* item 0 of the tickets is this one of the run */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_int n_started;               /* workers */
@@ -40,6 +46,8 @@ struct rn_threads {
     _Atomic(rn_threads_waits_fn) waits; /* NULL: nobody */
     void *waits_context;
     int n; /* threads in all, the caller of a run included */
+    int n_workers;
+    struct share *shares; /* [n] */
     pthread_t workers[];
 };
 
@@ -55,16 +63,23 @@ static bool has_items(uint64_t ticket)
     return (ticket & ITEM_MASK) < (ticket >> ITEM_BITS & ITEM_MASK);
 }
 
-/* Claims and runs items until there are none. */
-static void work(struct rn_threads *t)
+/* Claims and runs items of a share until there are none. */
+static void work_on(struct rn_threads *t, struct share *share)
 {
-    while (has_items(atomic_load_explicit(&t->ticket, memory_order_acquire))) {
-        uint64_t ticket = atomic_fetch_add_explicit(&t->ticket, 1, memory_order_acq_rel);
+    while (has_items(atomic_load_explicit(&share->ticket, memory_order_acquire))) {
+        uint64_t ticket = atomic_fetch_add_explicit(&share->ticket, 1, memory_order_acq_rel);
         if (!has_items(ticket))
             return;
         t->fn(t->context, t->first + (int)(ticket & ITEM_MASK));
         atomic_fetch_add_explicit(&t->n_done, 1, memory_order_release);
     }
+}
+
+/* This thread's share first. */
+static void work(struct rn_threads *t)
+{
+    for (int i = 0; i < t->n; i++)
+        work_on(t, &t->shares[(self + i) % t->n]);
 }
 
 /* A scheduler takes a core from a thread that computes only every few milliseconds, however short
@@ -85,9 +100,10 @@ static void give_way(struct rn_threads *t)
         kept_until_ns = end_ns + KEEPS * (end_ns - start_ns);
 }
 
+/* Nothing in this thread's own share, of which the others have been looked through. */
 static bool idle(struct rn_threads *t)
 {
-    return !has_items(atomic_load(&t->ticket)) && !atomic_load(&t->stop);
+    return !has_items(atomic_load(&t->shares[self].ticket)) && !atomic_load(&t->stop);
 }
 
 static void *worker_main(void *arg)
@@ -103,8 +119,7 @@ static void *worker_main(void *arg)
         if (!idle(t))
             continue;
         pthread_mutex_lock(&t->mutex);
-        /* Sequentially consistent with threads_run: either it sees us asleep or we see its ticket.
-         */
+        /* Sequentially consistent with run_round: either it sees us asleep or we see our ticket. */
         atomic_fetch_add(&t->n_sleeping, 1);
         while (idle(t))
             pthread_cond_wait(&t->wake, &t->mutex);
@@ -128,9 +143,15 @@ static void run_round(struct rn_threads *t, int first, int n_items)
 {
     t->first = first;
     atomic_store_explicit(&t->n_done, 0, memory_order_relaxed);
-    uint64_t run = (atomic_load_explicit(&t->ticket, memory_order_relaxed) >> 2 * ITEM_BITS) + 1;
-    /* An exchange, not a store: qemu 7.2 would let wake_all's load pass a store. */
-    (void)atomic_exchange(&t->ticket, run << 2 * ITEM_BITS | (uint64_t)n_items << ITEM_BITS);
+    for (int i = 0; i < t->n; i++) {
+        const uint64_t from = (uint64_t)n_items * (uint64_t)i / (uint64_t)t->n;
+        const uint64_t to = (uint64_t)n_items * (uint64_t)(i + 1) / (uint64_t)t->n;
+        atomic_uint_fast64_t *ticket = &t->shares[i].ticket;
+        const uint64_t run =
+            (atomic_load_explicit(ticket, memory_order_relaxed) >> 2 * ITEM_BITS) + 1;
+        /* An exchange, not a store: qemu 7.2 would let wake_all's load pass a store. */
+        (void)atomic_exchange(ticket, run << 2 * ITEM_BITS | to << ITEM_BITS | from);
+    }
     wake_all(t);
     work(t);
     /* A worker may have lost its core in the middle of an item: give ours away after a while. */
@@ -186,10 +207,11 @@ void rn_threads_free(struct rn_threads *t)
     pthread_mutex_lock(&t->mutex);
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->mutex);
-    for (int i = 0; i < t->n - 1; i++)
+    for (int i = 0; i < t->n_workers; i++)
         pthread_join(t->workers[i], NULL);
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->mutex);
+    free(t->shares);
     free(t);
 }
 
@@ -200,15 +222,22 @@ enum rn_status rn_threads_new(int n, struct rn_threads **out, struct rn_error *e
     size_t bytes = sizeof(struct rn_threads) + (size_t)(n - 1) * sizeof(pthread_t);
     bytes = (bytes + 63) / 64 * 64;
     struct rn_threads *t = aligned_alloc(64, bytes);
-    if (!t)
+    struct share *shares = aligned_alloc(64, (size_t)n * sizeof *shares);
+    if (!t || !shares) {
+        free(t);
+        free(shares);
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a team of %d threads", n);
+    }
     memset(t, 0, bytes);
+    memset(shares, 0, (size_t)n * sizeof *shares);
+    t->n = n;
+    t->shares = shares;
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->wake, NULL);
-    for (t->n = 1; t->n < n; t->n++) {
-        int e = pthread_create(&t->workers[t->n - 1], NULL, worker_main, t);
+    for (; t->n_workers < n - 1; t->n_workers++) {
+        int e = pthread_create(&t->workers[t->n_workers], NULL, worker_main, t);
         if (e != 0) {
-            int got = t->n;
+            int got = 1 + t->n_workers;
             rn_threads_free(t);
             return rn_fail(err, RN_NO_THREADS, "thread %d of %d could not be started: %s", got + 1,
                            n, strerror(e));

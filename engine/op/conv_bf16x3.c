@@ -158,8 +158,8 @@ static void multiply_item(void *context, int item)
               per_chunk = run->n_tile_chunks * images;
     const int chunk = item % run->n_tile_chunks, image = item / run->n_tile_chunks % images;
     const int block = item / per_chunk * run->chunk_blocks, end = block + run->chunk_blocks;
-    /* With threads that take turns, this one's next item is this: */
-    const int next = (item + rn_threads_count(run->args->threads)) / per_chunk * run->chunk_blocks;
+    /* Of this thread's share the next item is this: */
+    const int next = (item + 1) / per_chunk * run->chunk_blocks;
     const size_t map = (size_t)(c->spec.out.h * c->spec.out.w) * CHANNEL_BLOCK;
     const size_t all = (size_t)run->n * shape_blocked_size(c->spec.out);
     multiply(run, split + (size_t)image * c->band, output_of(run, image),

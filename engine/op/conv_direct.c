@@ -138,7 +138,7 @@ static void plan_blocked(struct conv *c, int *first_block, size_t *in_offset)
 struct conv_run {
     const struct conv *conv;
     const struct op_args *args;
-    int n_positions, n_position_chunks, n_block_chunks, n_threads;
+    int n_positions, n_position_chunks, n_block_chunks;
 };
 
 /* The tiles of an item: pointers are found once and serve all its output blocks. */
@@ -268,8 +268,8 @@ static void run_item(void *context, int item_index)
     struct item item;
     find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
                (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
-    /* With threads that take turns, this one's next item is this: */
-    const int next = block_start(run, (item_index + run->n_threads) / run->n_position_chunks);
+    /* Of this thread's share the next item is this: */
+    const int next = block_start(run, (item_index + 1) / run->n_position_chunks);
     for (int b = block, n; b < end; b += n) {
         n = count_blocks(run->conv, b, end - b);
         run_blocks(run, &item, b, n, b + n < end ? b + n : next);
@@ -279,8 +279,9 @@ static void run_item(void *context, int item_index)
 static void run(const void *prepared, const struct op_args *args)
 {
     const struct conv *c = prepared;
-    struct conv_run run = {.conv = c, .args = args, .n_threads = rn_threads_count(args->threads)};
-    const int least = ITEMS_PER_THREAD * run.n_threads, of_tile = c->spec.kernels->conv_blocks;
+    struct conv_run run = {.conv = c, .args = args};
+    const int n_threads = rn_threads_count(args->threads);
+    const int least = ITEMS_PER_THREAD * n_threads, of_tile = c->spec.kernels->conv_blocks;
     const int n_tiles = (c->out_blocks + of_tile - 1) / of_tile;
     run.n_positions = args->n * c->spec.out.h * c->spec.out.w;
     run.n_position_chunks = (run.n_positions - 1) / c->chunk_positions + 1;
@@ -288,10 +289,9 @@ static void run(const void *prepared, const struct op_args *args)
     if (run.n_block_chunks > n_tiles)
         run.n_block_chunks = n_tiles;
     /* Few items are made a whole number for each thread. */
-    if (run.n_block_chunks % run.n_threads != 0 &&
+    if (run.n_block_chunks % n_threads != 0 &&
         run.n_block_chunks * run.n_position_chunks < 2 * least)
-        run.n_position_chunks =
-            (run.n_position_chunks + run.n_threads - 1) / run.n_threads * run.n_threads;
+        run.n_position_chunks = (run.n_position_chunks + n_threads - 1) / n_threads * n_threads;
     if (run.n_position_chunks > run.n_positions)
         run.n_position_chunks = run.n_positions;
     threads_run(args->threads, run.n_block_chunks * run.n_position_chunks, run_item, &run);

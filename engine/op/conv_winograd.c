@@ -313,8 +313,8 @@ static void product_item(void *context, int item)
     const int p = item / run->n_sections, section = item % run->n_sections;
     const int end = section_start(run, section + 1);
     const size_t of_block = products_plane(run->n_tiles) * (size_t)w->n_products;
-    /* With threads that take turns, this one's next item is this: */
-    const int next = item + rn_threads_count(run->args->threads);
+    /* Of this thread's share the next item is this: */
+    const int next = item + 1;
     for (int block = section_start(run, section), to; block < end; block = to) {
         to = chunk_end(w, block) < end ? chunk_end(w, block) : end;
         multiply(w, &run->shared, run->n_tiles, p, block, to,
