@@ -12,9 +12,9 @@
  *
  * Three ways to spread that, with the same arithmetic. With many tiles a thread takes a group of
  * them through all three steps, and everything between stays in its cache. With few it would read
- * all weights for hardly any tiles: the threads transform them first. Then, with very few, each
- * takes some output channels through the other two steps; else it takes some of the P products,
- * since its values and weights are read by nobody else, before the last step.
+ * all weights, if they are many, for hardly any tiles: the threads transform them first. Then, with
+ * very few, each takes some output channels through the other two steps; else it takes some of the
+ * P products, since its values and weights are read by nobody else, before the last step.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -26,10 +26,12 @@
 #include "engine/op/winograd_filter.h"
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
-#define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows, */
-#define MAX_VALUES 1080   /* and so many products of each pair of channels: they stay in its L2 */
-#define MIN_TILES 32      /* of a thread; with fewer, the threads share them, */
-#define MAX_SHARED 256    /* which are never more than these */
+#define MAX_GROUP 30    /* tiles that a thread takes along: whole tiles of rows, */
+#define MAX_VALUES 1080 /* and so many products of each pair of channels: they stay in its L2 */
+#define MIN_TILES 32    /* of a thread; with fewer, the threads share them, */
+#define MAX_SHARED 256  /* which are never more than these; */
+#define FEW_WEIGHTS_BYTES (1 << 20) /* each thread may read so many weights for */
+#define FEW_TILES 4
 #define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
@@ -45,6 +47,7 @@ struct winograd {
     int depth;             /* of the products */
     size_t scratch_floats; /* before the map of squares */
     int max_group;         /* tiles that a thread takes along: whole tiles of rows */
+    int min_tiles;         /* of a thread, to be worth reading the weights for */
     /* [chunks][weights][blocks of the chunk][channels][16]: in the order of reading;
        [out_blocks][16] */
     const float *weights, *bias;
@@ -340,7 +343,7 @@ static void run_maps(const struct winograd *w, const struct op_args *args)
 {
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
-    const int enough = n_threads * MIN_TILES < MAX_SHARED ? n_threads * MIN_TILES : MAX_SHARED;
+    const int all = n_threads * w->min_tiles, enough = all < MAX_SHARED ? all : MAX_SHARED;
     run.n_tiles = args->n * w->tile_rows * w->tile_columns;
     if (run.n_tiles >= enough) {
         run.n_groups = (run.n_tiles + w->max_group - 1) / w->max_group;
@@ -453,8 +456,8 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
     const size_t in_blocks = (size_t)channel_blocks(map.c);
     const size_t out_blocks = (size_t)channel_blocks(spec->out.c);
     const size_t depth = map.c == GEMM_TAIL ? GEMM_TAIL : in_blocks * CHANNEL_BLOCK;
-    float *weights =
-        arena_array(arena, out_blocks * n_weights * depth * CHANNEL_BLOCK, sizeof *weights);
+    const size_t n_floats = out_blocks * n_weights * depth * CHANNEL_BLOCK;
+    float *weights = arena_array(arena, n_floats, sizeof *weights);
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!w || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
@@ -471,6 +474,8 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                            .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
                            .depth = (int)depth,
                            .max_group = max_group(filter),
+                           .min_tiles = n_floats * sizeof *weights > FEW_WEIGHTS_BYTES ? MIN_TILES
+                                                                                       : FEW_TILES,
                            .weights = weights,
                            .bias = bias};
     for (int b = 0; b < w->out_blocks; b++)
