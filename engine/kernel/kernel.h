@@ -51,7 +51,7 @@ struct conv_tile {
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
  * the order of i whatever the number of rows. Strides in floats, multiples of 16. */
-#define GEMM_TAIL 12 /* of the stem: four pixels of three colours */
+#define GEMM_STEP 3 /* of the stem: a pixel of three colours */
 struct gemm {
     const float *a;            /* [rows][depth] */
     const float *b;            /* [n_out][depth][16] */
@@ -59,7 +59,7 @@ struct gemm {
     float *c;                  /* [n_out][rows][16] */
     size_t a_stride, c_stride; /* from row to row */
     size_t c_block;            /* from one block of columns to the next */
-    int rows, depth;           /* depth: a multiple of 16, and then none or GEMM_TAIL */
+    int rows, depth;           /* depth: a multiple of 16, and then one of GEMM_STEP */
     int n_out;                 /* any number */
 };
 
@@ -71,6 +71,16 @@ struct winograd_in {
     size_t in_offset;       /* floats added to every pointer of `in`: a channel block */
     float *out;
     size_t out_stride;
+};
+
+/* The stem's F(4×4, 4×4), side 7: the transforms of n tiles side by side, each 4 positions from the
+ * one before, of 16 channels, into out[tile * out_row + p * out_plane]. */
+struct winograd_row {
+    const float *rows[7]; /* [4n + 3][16] */
+    int n;
+    float *columns; /* [4n + 3][7][16]: what is transformed in one dimension only */
+    float *out;
+    size_t out_row, out_plane;
 };
 
 /* The transform of one tile of products back to m×m positions × 16 channels, of which the first
@@ -187,7 +197,10 @@ struct kernels {
     void (*gemm)(const struct gemm *gemm);
     void (*winograd_in_4)(const struct winograd_in *tile); /* by their side */
     void (*winograd_in_6)(const struct winograd_in *tile);
-    void (*winograd_out[5])(const struct winograd_out *tile); /* [m], m = 2, 3, 4 */
+    void (*winograd_in_7)(const struct winograd_row *row);
+    void (*winograd_out_4)(const struct winograd_out *tile);
+    void (*winograd_out_6)(const struct winograd_out *tile);
+    void (*winograd_out_7)(const struct winograd_out *tile);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
     /* NULL where there is no matrix unit. */
@@ -199,6 +212,10 @@ struct kernels {
     int (*multiply_add)(int n, float *sum);
     /* out[k] = max over a window of rows × columns blocks, row_stride floats from row to row. */
     void (*max)(const float *in, size_t row_stride, int rows, int columns, float *out);
+    /* A row of 3×3 windows, 2 apart, over 1 to 3 rows of `width` blocks: out[x][k] = max over
+     * columns 2x - 1 … 2x + 1 as far as there are such, x = 0 … (width - 1) / 2; and over what is
+     * at `out`, if `more`. */
+    void (*max_row)(const float *in, size_t row_stride, int rows, int width, bool more, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */
     void (*mean)(const float *in, int n, float *out);
     /* out[j][k] = act(in[j][k] * scale[k] + shift[k]) over n consecutive blocks; in place allowed.

@@ -4,8 +4,7 @@
  *
  * F(m×m, r×r) computes m×m outputs from a tile of side×side inputs, side = m + r - 1, by side²
  * multiplications per pair of channels: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A. A side of 4 interpolates at
- * 0, ±1, ∞ and one of 6 at 0, ±1, ±2, ∞; Bᵀ depends on these points only, so that F(4×4, 3×3) and
- * F(3×3, 4×4) share it.
+ * 0, ±1, ∞, one of 6 at 0, ±1, ±2, ∞, and one of 7, the stem's F(4×4, 4×4), at -1/2, too.
  *
  * SPDX-License-Identifier: MIT */
 
@@ -31,6 +30,22 @@ SIMD void filter_in_6(const vec *d, vec *out, int step)
     out[4 * step] = vec_axpy(odd2, -2.0f, even2);
 }
 
+/* Bᵀ d for the points of side 6 and -1/2. All rows but that point's have the factor 2x + 1 in their
+ * polynomials: they are the rows of side 6 over d[i] + 2 d[i + 1]. */
+SIMD void filter_in_7(const vec *d, vec *out, int step)
+{
+    vec e[6], rows[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; i++)
+        e[i] = vec_axpy(d[(i + 1) * step], 2.0f, d[i * step]);
+    filter_in_6(e, rows, 1);
+#pragma GCC unroll 5
+    for (int i = 0; i < 5; i++)
+        out[i * step] = rows[i];
+    out[5 * step] = vec_axpy(d[step], 4.0f, vec_axpy(d[3 * step], -5.0f, d[5 * step]));
+    out[6 * step] = rows[5];
+}
+
 SIMD void filter_in_4(const vec *d, vec *out, int step)
 {
     vec first = vec_sub(d[0], d[2 * step]), last = vec_sub(d[3 * step], d[step]);
@@ -42,7 +57,7 @@ SIMD void filter_in_4(const vec *d, vec *out, int step)
 }
 
 /* One dimension of Aᵀ m. */
-SIMD void filter_out_4(const vec *m, vec *out, int step)
+SIMD void filter_out_6(const vec *m, vec *out, int step)
 {
     vec sum1 = vec_add(m[step], m[2 * step]), dif1 = vec_sub(m[step], m[2 * step]);
     vec sum2 = vec_add(m[3 * step], m[4 * step]), dif2 = vec_sub(m[3 * step], m[4 * step]);
@@ -52,16 +67,18 @@ SIMD void filter_out_4(const vec *m, vec *out, int step)
     out[3 * step] = vec_add(vec_axpy(dif2, 8.0f, dif1), m[5 * step]);
 }
 
-SIMD void filter_out_3(const vec *m, vec *out, int step)
+SIMD void filter_out_7(const vec *m, vec *out, int step)
 {
     vec sum1 = vec_add(m[step], m[2 * step]), dif1 = vec_sub(m[step], m[2 * step]);
     vec sum2 = vec_add(m[3 * step], m[4 * step]), dif2 = vec_sub(m[3 * step], m[4 * step]);
-    out[0] = vec_add(vec_add(m[0], sum1), sum2);
-    out[step] = vec_axpy(dif2, 2.0f, dif1);
-    out[2 * step] = vec_add(vec_axpy(sum2, 4.0f, sum1), m[5 * step]);
+    vec half = m[5 * step];
+    out[0] = vec_add(vec_add(vec_add(m[0], half), sum1), sum2);
+    out[step] = vec_axpy(half, -0.5f, vec_axpy(dif2, 2.0f, dif1));
+    out[2 * step] = vec_axpy(half, 0.25f, vec_axpy(sum2, 4.0f, sum1));
+    out[3 * step] = vec_axpy(half, -0.125f, vec_add(vec_axpy(dif2, 8.0f, dif1), m[6 * step]));
 }
 
-SIMD void filter_out_2(const vec *m, vec *out, int step)
+SIMD void filter_out_4(const vec *m, vec *out, int step)
 {
     out[0] = vec_add(vec_add(m[0], m[step]), m[2 * step]);
     out[step] = vec_add(vec_sub(m[step], m[2 * step]), m[3 * step]);
@@ -96,25 +113,24 @@ SIMD void transform_in(const struct winograd_in *t, int side)
     }
 }
 
-SIMD void filter_out(const vec *m, vec *out, int step, int outputs)
+SIMD void filter_out(const vec *m, vec *out, int step, int side)
 {
-    if (outputs == 4)
-        filter_out_4(m, out, step);
-    else if (outputs == 3)
-        filter_out_3(m, out, step);
+    if (side == 7)
+        filter_out_7(m, out, step);
+    else if (side == 6)
+        filter_out_6(m, out, step);
     else
-        filter_out_2(m, out, step);
+        filter_out_4(m, out, step);
 }
 
 /* The rows of outputs from the transformed columns: act(row + bias + residual). */
-SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v, int m, int width,
-                        bool residual, bool relu)
+SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v, int side,
+                        int width, bool residual, bool relu)
 {
-    const int side = m == 2 ? 4 : 6;
     const vec bias = vec_load(t->bias + v);
     for (int y = 0; y < t->rows; y++) {
         vec row[4];
-        filter_out(columns + y * side, row, 1, m);
+        filter_out(columns + y * side, row, 1, side);
 #pragma GCC unroll 4
         for (int x = 0; x < width; x++) {
             const size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
@@ -128,26 +144,26 @@ SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v,
     }
 }
 
-SIMD void transform_out(const struct winograd_out *t, int m)
+SIMD void transform_out(const struct winograd_out *t, int side)
 {
-    const int side = m == 2 ? 4 : 6;
+    const int m = side == 4 ? 2 : 4;
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec p[36], columns[24];
-#pragma GCC unroll 6
+        vec p[49], columns[28];
+#pragma GCC unroll 7
         for (int x = 0; x < side; x++) {
-#pragma GCC unroll 6
+#pragma GCC unroll 7
             for (int y = 0; y < side; y++)
                 p[y * side + x] = vec_load(t->in + (size_t)(y * side + x) * t->in_stride + v);
-            filter_out(p + x, columns + x, side, m);
+            filter_out(p + x, columns + x, side, side);
         }
         if (t->columns < m)
-            store_outputs(t, columns, v, m, t->columns, t->residual, t->relu);
+            store_outputs(t, columns, v, side, t->columns, t->residual, t->relu);
         else if (t->residual)
-            store_outputs(t, columns, v, m, m, true, t->relu);
+            store_outputs(t, columns, v, side, m, true, t->relu);
         else if (t->relu)
-            store_outputs(t, columns, v, m, m, false, true);
+            store_outputs(t, columns, v, side, m, false, true);
         else
-            store_outputs(t, columns, v, m, m, false, false);
+            store_outputs(t, columns, v, side, m, false, false);
     }
 }
 
@@ -161,19 +177,49 @@ static void winograd_in_6(const struct winograd_in *t)
     transform_in(t, 6);
 }
 
-static void winograd_out_2(const struct winograd_out *t)
+static void winograd_in_7(const struct winograd_row *t)
 {
-    transform_out(t, 2);
-}
-
-static void winograd_out_3(const struct winograd_out *t)
-{
-    transform_out(t, 3);
+    const int step = 7 * CHANNEL_BLOCK; /* from column to column */
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS)
+        for (int x = 0; x < 4 * t->n + 3; x++) {
+            vec d[7], column[7];
+#pragma GCC unroll 7
+            for (int y = 0; y < 7; y++)
+                d[y] = vec_load(t->rows[y] + x * CHANNEL_BLOCK + v);
+            filter_in_7(d, column, 1);
+#pragma GCC unroll 7
+            for (int y = 0; y < 7; y++)
+                vec_store(t->columns + x * step + y * CHANNEL_BLOCK + v, column[y]);
+        }
+    for (int tile = 0; tile < t->n; tile++)
+        for (int y = 0; y < 7; y++)
+            for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+                const float *from = t->columns + 4 * tile * step + y * CHANNEL_BLOCK + v;
+                float *to = t->out + (size_t)tile * t->out_row + (size_t)(7 * y) * t->out_plane + v;
+                vec d[7], row[7];
+#pragma GCC unroll 7
+                for (int x = 0; x < 7; x++)
+                    d[x] = vec_load(from + x * step);
+                filter_in_7(d, row, 1);
+#pragma GCC unroll 7
+                for (int x = 0; x < 7; x++)
+                    vec_store(to + (size_t)x * t->out_plane, row[x]);
+            }
 }
 
 static void winograd_out_4(const struct winograd_out *t)
 {
     transform_out(t, 4);
+}
+
+static void winograd_out_6(const struct winograd_out *t)
+{
+    transform_out(t, 6);
+}
+
+static void winograd_out_7(const struct winograd_out *t)
+{
+    transform_out(t, 7);
 }
 
 /* `rows` rows of `n_out` blocks of the product: c[r] = Σ_i a[r][i] * b[i]. Meanwhile `n_fetch`
@@ -201,8 +247,13 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
         for (int r = 0; r < rows; r++)
             in[r] += CHANNEL_BLOCK;
     }
-    if (i < g->depth)
-        tile_block(acc, in, b, b_block, rows, n_out, GEMM_TAIL);
+    for (; i < g->depth; i += GEMM_STEP) {
+        tile_block(acc, in, b, b_block, rows, n_out, GEMM_STEP);
+        b += GEMM_STEP * CHANNEL_BLOCK;
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+            in[r] += GEMM_STEP;
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4

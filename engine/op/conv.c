@@ -51,12 +51,8 @@ int conv_part_start(const struct kernels *kernels, int out_blocks, int part, int
 static int choose_winograd(const struct op_spec *s)
 {
     const struct op_attrs *a = &s->attrs;
-    if (s->direct)
-        return 0;
-    if (s->in_border >= 0)
-        return conv_winograd_stem_possible(s) ? 3 : 0;
-    if (a->kernel != 3 || a->stride != 1 || a->pad != 1 || a->groups != 1 ||
-        s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
+    if (s->direct || s->in_border >= 0 || a->kernel != 3 || a->stride != 1 || a->pad != 1 ||
+        a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
         return 0;
     const int side = s->out.h < s->out.w ? s->out.h : s->out.w;
     return side >= (s->max_batch > 1 ? WINOGRAD_4_MIN_SIDE : WINOGRAD_4_MIN_SIDE_OF_ONE) ? 4 : 2;
@@ -77,6 +73,8 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
 {
     if (!spec->direct && conv_bf16x3_possible(spec))
         return conv_bf16x3_prepare(spec, arena, out, err);
+    if (!spec->direct && conv_stem_possible(spec))
+        return conv_stem_prepare(spec, arena, out, err);
     const int m = choose_winograd(spec);
     if (choose_strassen(spec))
         return conv_strassen_prepare(spec, arena, out, err);

@@ -11,11 +11,15 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
                                    struct op_prepared *out, struct rn_error *err);
 
 /* Winograd F(m×m, 3×3), m = 2 or 4, for 3×3 at stride 1 with padding 1, one group and blocked
- * input; F(3×3, 4×4), m = 3, for the stem, if that is possible: 7×7 at stride 2, one group and
- * planar input of up to 4 channels whose border is the padding. */
-bool conv_winograd_stem_possible(const struct op_spec *spec);
+ * input. */
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err);
+
+/* Winograd F(4×4, 4×4) for the stem: 7×7 at stride 2, one group and planar input of up to 4
+ * channels. Reads op_args.images; takes the max pool behind it along. */
+bool conv_stem_possible(const struct op_spec *spec);
+enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena,
+                                 struct op_prepared *out, struct rn_error *err);
 
 /* One step of Strassen's algorithm for 1×1 at stride 1, one group, blocked input, a multiple of 32
  * channels in and out, and an even number of positions. */

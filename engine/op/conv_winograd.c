@@ -1,10 +1,7 @@
 /* Convolution by Winograd's minimal filtering, F(m×m, r×r): a tile of m×m outputs costs (m+r-1)²
  * multiplications per pair of channels instead of r²m². See kernel/winograd.inl for the transforms.
  *
- * 3×3 kernels at stride 1 are F(2×2, 3×3) or F(4×4, 3×3). The stem, 7×7 at stride 2, is F(3×3,
- * 4×4): the four pixels of every 2×2 square become channels of one position, and what was an image
- * of c channels is a map of 4c, over which a 4×4 kernel goes at stride 1, with zeros where it
- * sticks out of the 7×7 one.
+ * 3×3 kernels at stride 1 are F(2×2, 3×3) or F(4×4, 3×3); conv_stem.c has the stem's.
  *
  * The map is cut into tiles of m×m outputs. Input tiles are transformed into `values`, one matrix
  * of [tiles][channels] for each of the P = (m+r-1)² products; each is multiplied by its own matrix
@@ -22,10 +19,9 @@
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/op/conv.h"
-#include "engine/op/squares.h"
 #include "engine/op/winograd_filter.h"
 
-#define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
+#define MAX_PRODUCTS 36
 #define MAX_GROUP 30      /* tiles that a thread takes along: whole tiles of rows */
 #define MIN_TILES 32      /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256    /* which are never more than these */
@@ -35,13 +31,9 @@
 struct winograd {
     struct op_spec spec;
     const struct winograd_filter *filter;
-    struct shape map; /* the input, or the squares of the planar one */
-    int pad;          /* of the map */
     int m, side, n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
-    int chunk;             /* output blocks whose products are kept at a time */
-    int depth;             /* of the products */
-    size_t scratch_floats; /* before the map of squares */
+    int chunk; /* output blocks whose products are kept at a time */
     /* [chunks][P][blocks of the chunk][channels][16]: in the order of reading; [out_blocks][16] */
     const float *weights, *bias;
 };
@@ -72,7 +64,7 @@ static size_t products_plane(int n_tiles)
 /* Where the weights of output block b and product p begin. */
 static size_t panel_at(const struct winograd *w, int b, int p)
 {
-    const size_t panel = (size_t)w->depth * CHANNEL_BLOCK;
+    const size_t panel = (size_t)(w->in_blocks * CHANNEL_BLOCK) * CHANNEL_BLOCK;
     const int first = b / w->chunk * w->chunk, left = w->out_blocks - first;
     const int n = left < w->chunk ? left : w->chunk;
     return (size_t)(first * w->n_products + p * n + b - first) * panel;
@@ -115,20 +107,20 @@ static void transform_in(const struct winograd_run *run, const struct values *va
     const int side = w->side, per_image = w->tile_rows * w->tile_columns;
     const float *in[MAX_PRODUCTS];
     for (int t = from; t < to; t++) {
-        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(w->map);
-        const int top = t % per_image / w->tile_columns * w->m - w->pad;
-        const int left = t % w->tile_columns * w->m - w->pad;
+        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(s->in);
+        const int top = t % per_image / w->tile_columns * w->m - s->attrs.pad;
+        const int left = t % w->tile_columns * w->m - s->attrs.pad;
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
                 const int iy = top + y, ix = left + x;
-                const bool inside = iy >= 0 && iy < w->map.h && ix >= 0 && ix < w->map.w;
+                const bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
                 in[y * side + x] =
-                    inside ? image + (size_t)(iy * w->map.w + ix) * CHANNEL_BLOCK : s->zeros;
+                    inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
             }
         for (int b = block; b < end; b++) {
             const struct winograd_in tile = {
                 .in = in,
-                .in_offset = (size_t)b * (size_t)(w->map.h * w->map.w) * CHANNEL_BLOCK,
+                .in_offset = (size_t)b * (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
                 .out =
                     values->floats + (size_t)(t - from) * values->row + (size_t)b * CHANNEL_BLOCK,
                 .out_stride = values->plane,
@@ -201,7 +193,10 @@ static void transform_out(const struct winograd_run *run, const float *products,
             .columns = place.columns,
             .relu = s->attrs.relu && !run->args->no_relu,
         };
-        s->kernels->winograd_out[w->m](&tile);
+        if (w->side == 6)
+            s->kernels->winograd_out_6(&tile);
+        else
+            s->kernels->winograd_out_4(&tile);
     }
 }
 
@@ -227,7 +222,7 @@ static void multiply(const struct winograd *w, const struct values *values, int 
         .c_stride = CHANNEL_BLOCK,
         .c_block = plane * (size_t)w->n_products,
         .rows = n,
-        .depth = w->depth,
+        .depth = w->in_blocks * CHANNEL_BLOCK,
         .n_out = end - block,
     };
     w->spec.kernels->gemm(&gemm);
@@ -332,9 +327,9 @@ static void output_item(void *context, int block)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* `args->in` are maps. */
-static void run_maps(const struct winograd *w, const struct op_args *args)
+static void run(const void *data, const struct op_args *args)
 {
+    const struct winograd *w = data;
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
     const int enough = n_threads * MIN_TILES < MAX_SHARED ? n_threads * MIN_TILES : MAX_SHARED;
@@ -357,59 +352,20 @@ static void run_maps(const struct winograd *w, const struct op_args *args)
     threads_run(args->threads, w->out_blocks, output_item, &run);
 }
 
-static void run(const void *data, const struct op_args *args)
-{
-    run_maps(data, args);
-}
-
-/* ---- the stem -------------------------------------------------------------------------------- */
-
-static void run_stem(const void *data, const struct op_args *args)
-{
-    const struct winograd *w = data;
-    float *map = args->scratch + w->scratch_floats;
-    for (int i = 0; i < args->n; i++) {
-        squares_gather(&w->spec, args->in + (size_t)i * op_input_size(&w->spec), args->threads,
-                       map);
-        struct op_args one = *args;
-        const size_t at = (size_t)i * shape_blocked_size(w->spec.out);
-        one.in = map;
-        one.out += at;
-        one.residual = one.residual ? one.residual + at : NULL;
-        one.n = 1;
-        run_maps(w, &one);
-    }
-}
-
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* The kernel from channel i of the map to output o, taps[x][y][k]. */
-static void gather_taps(const struct winograd *w, int o, int i, int k,
-                        double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK])
-{
-    const struct op_spec *s = &w->spec;
-    const int side = s->attrs.kernel, r = w->filter->r;
-    int channel = i, step = 1, top = 0, left = 0;
-    if (s->in_border >= 0) { /* a channel of squares */
-        channel = i / 4;
-        step = 2;
-        top = i / 2 % 2;
-        left = i % 2;
-    }
-    const float *kernel =
-        s->params.weight + ((size_t)o * (size_t)s->in.c + (size_t)channel) * (size_t)(side * side);
-    for (int y = top, ty = 0; ty < r && y < side; ty++, y += step)
-        for (int x = left, tx = 0; tx < r && x < side; tx++, x += step)
-            taps[tx][ty][k] = (double)kernel[y * side + x];
-}
-
-/* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
+/* The kernels from input channel i to output block b, [P][16] in panels of their own. */
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
     double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
     float products[MAX_PRODUCTS][CHANNEL_BLOCK];
-    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
-        gather_taps(w, b * CHANNEL_BLOCK + k, i, k, taps);
+    const struct op_spec *s = &w->spec;
+    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < s->out.c; k++) {
+        const size_t o = (size_t)(b * CHANNEL_BLOCK + k);
+        const float *kernel = s->params.weight + (o * (size_t)s->in.c + (size_t)i) * 9;
+        for (int tap = 0; tap < 9; tap++)
+            taps[tap % 3][tap / 3][k] = (double)kernel[tap];
+    }
     winograd_filter_transform(w->filter, taps, products);
     for (int p = 0; p < w->n_products; p++)
         memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, products[p],
@@ -421,34 +377,23 @@ static size_t align_bytes(size_t floats)
     return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
 }
 
-bool conv_winograd_stem_possible(const struct op_spec *s)
-{
-    const struct op_attrs *a = &s->attrs;
-    return a->kernel == 7 && a->stride == 2 && a->pad == s->in_border && a->groups == 1 &&
-           4 * s->in.c <= CHANNEL_BLOCK;
-}
-
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct arena *arena,
                                      struct op_prepared *out, struct rn_error *err)
 {
-    const struct winograd_filter *filter = winograd_filter(m);
-    const bool stem = spec->in_border >= 0;
+    const struct winograd_filter *filter = winograd_filter(m, 3);
     const int side = m + filter->r - 1;
-    const struct shape map = stem ? squares_shape(spec) : spec->in;
     struct winograd *w = arena_alloc(arena, sizeof *w);
     const size_t n_products = (size_t)(side * side);
-    const size_t in_blocks = (size_t)channel_blocks(map.c);
+    const size_t in_blocks = (size_t)channel_blocks(spec->in.c);
     const size_t out_blocks = (size_t)channel_blocks(spec->out.c);
-    const size_t depth = map.c == GEMM_TAIL ? GEMM_TAIL : in_blocks * CHANNEL_BLOCK;
     float *weights =
-        arena_array(arena, out_blocks * n_products * depth * CHANNEL_BLOCK, sizeof *weights);
+        arena_array(arena, out_blocks * n_products * in_blocks * CHANNEL_BLOCK * CHANNEL_BLOCK,
+                    sizeof *weights);
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!w || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
     *w = (struct winograd){.spec = *spec,
                            .filter = filter,
-                           .map = map,
-                           .pad = stem ? 0 : spec->attrs.pad,
                            .m = m,
                            .side = side,
                            .n_products = (int)n_products,
@@ -457,28 +402,24 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, int m, struct a
                            .in_blocks = (int)in_blocks,
                            .out_blocks = (int)out_blocks,
                            .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
-                           .depth = (int)depth,
                            .weights = weights,
                            .bias = bias};
     for (int b = 0; b < w->out_blocks; b++)
-        for (int i = 0; i < map.c; i++) {
+        for (int i = 0; i < spec->in.c; i++) {
             pack_channel(w, b, i, weights);
             if (i % 32 == 0)
                 op_rest(spec);
         }
-    const int n_tiles = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
-    w->scratch_floats =
-        align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)) / sizeof(float);
+    const int n_tiles = spec->max_batch * w->tile_rows * w->tile_columns;
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){
         .data = w,
-        .run = stem ? run_stem : run,
+        .run = run,
         .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
-                (uint64_t)map.c * (uint64_t)spec->out.c,
+                (uint64_t)spec->in.c * (uint64_t)spec->out.c,
         .algorithm = filter->name,
-        .scratch_bytes =
-            w->scratch_floats * sizeof(float) + (stem ? align_bytes(shape_blocked_size(map)) : 0),
+        .scratch_bytes = align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)),
         .thread_scratch_bytes =
             align_bytes(products_size(w, MAX_GROUP) + values_size(w, MAX_GROUP)),
     };

@@ -1,5 +1,7 @@
 /* See winograd_filter.h. The points of interpolation are 0, ±1, ∞ for four products a dimension and
- * 0, ±1, ±2, ∞ for six; row p of G is (1, p, p², …) by the product of p's distances to the others.
+ * 0, ±1, ±2, ∞ for six, and -1/2 before ∞ for seven; row p of G is (1, p, p², …) by the value at p
+ * of row p of Bᵀ (kernel/winograd.inl), which is the product of p's distances to the others, or a
+ * multiple of it.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/winograd_filter.h"
@@ -18,21 +20,22 @@ static const struct winograd_filter filters[] = {
            {1.0 / 24, 1.0 / 12, 1.0 / 6},
            {1.0 / 24, -1.0 / 12, 1.0 / 6},
            {0, 0, 1}}},
-    {.m = 3,
+    {.m = 4,
      .r = 4,
-     .name = "winograd3",
+     .name = "winograd4",
      .g = {{1.0 / 4, 0, 0, 0},
-           {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
-           {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
-           {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
-           {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
-           {0, 0, 0, 1}}},
+           {-1.0 / 18, -1.0 / 18, -1.0 / 18, -1.0 / 18},
+           {1.0 / 6, -1.0 / 6, 1.0 / 6, -1.0 / 6},
+           {1.0 / 120, 1.0 / 60, 1.0 / 30, 1.0 / 15},
+           {-1.0 / 72, 1.0 / 36, -1.0 / 18, 1.0 / 9},
+           {-32.0 / 45, 16.0 / 45, -8.0 / 45, 4.0 / 45},
+           {0, 0, 0, 1.0 / 2}}},
 };
 
-const struct winograd_filter *winograd_filter(int m)
+const struct winograd_filter *winograd_filter(int m, int r)
 {
     const struct winograd_filter *filter = filters;
-    while (filter->m != m)
+    while (filter->m != m || filter->r != r)
         filter++;
     return filter;
 }

@@ -7,7 +7,7 @@
 
 #include "engine/base/tensor.h"
 
-#define WINOGRAD_MAX_SIDE 6 /* of a tile of inputs: m + r - 1 */
+#define WINOGRAD_MAX_SIDE 7 /* of a tile of inputs: m + r - 1 */
 #define WINOGRAD_MAX_TAPS 4 /* r */
 
 /* F(m×m, r×r): m×m outputs of an r×r kernel at stride 1 from (m+r-1)² products. */
@@ -17,8 +17,8 @@ struct winograd_filter {
     double g[WINOGRAD_MAX_SIDE][WINOGRAD_MAX_TAPS];
 };
 
-/* The one with so many outputs: m = 2 or 4 for 3×3 kernels, 3 for 4×4. */
-const struct winograd_filter *winograd_filter(int m);
+/* There are F(2×2, 3×3), F(4×4, 3×3) and F(4×4, 4×4). */
+const struct winograd_filter *winograd_filter(int m, int r);
 
 /* G g Gᵀ of the kernels g from one channel to 16, taps[x][y]: products[y * (m+r-1) + x]. */
 void winograd_filter_transform(

@@ -157,18 +157,20 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
 
 Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_rows)
 {
+    static const int depths[] = {3 * CHANNEL_BLOCK, CHANNEL_BLOCK + 4 * GEMM_STEP, GEMM_STEP};
     enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
     enum { OUTS = 3, C_ROW = 2 * CHANNEL_BLOCK, C_BLOCK = (ROWS + 1) * C_ROW };
     static _Alignas(64) float a[ROWS * A], b[OUTS * DEPTH * CHANNEL_BLOCK], c[OUTS * C_BLOCK];
     uint64_t seed = 4;
     random_fill(&seed, a, ROWS * A);
     random_fill(&seed, b, OUTS * DEPTH * CHANNEL_BLOCK);
-    for (size_t i = 0; i < kernels_count(); i++) {
-        const struct kernels *k = kernels_at(i);
+    for (size_t i = 0; i < 3 * kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i / 3);
+        const int depth = depths[i % 3];
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++)
             for (int out = 1; out <= OUTS; out++) {
-                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, DEPTH, out};
+                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, depth, out};
                 for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                     c[j] = 42;
                 k->gemm(&gemm);
@@ -176,21 +178,58 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
                     const int o = j / C_BLOCK, r = j % C_BLOCK / C_ROW, n = j % C_ROW;
                     const bool inside = o < out && r < rows && n < CHANNEL_BLOCK;
                     double want = inside ? 0 : 42, magnitude = 1;
-                    for (int d = 0; d < DEPTH && inside; d++) {
+                    for (int d = 0; d < depth && inside; d++) {
                         double product =
-                            (double)a[r * A + d] * (double)b[(o * DEPTH + d) * CHANNEL_BLOCK + n];
+                            (double)a[r * A + d] * (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
                         want += product;
                         magnitude += fabs(product);
                     }
                     cr_assert_float_eq((double)c[j], want, 1e-6 * magnitude,
-                                       "%s: %d rows, %d blocks, [%d][%d][%d]", k->name, rows, out,
-                                       o, r, n);
+                                       "%s: depth %d, %d rows, %d blocks, [%d][%d][%d]", k->name,
+                                       depth, rows, out, o, r, n);
                 }
                 if (rows == 1 && out == 1)
                     memcpy(first, c, sizeof first);
                 cr_assert_arr_eq(c, first, sizeof first, "%s, %d rows, %d blocks", k->name, rows,
                                  out);
             }
+    }
+}
+
+/* Window x of a row of 3×3 windows, channel c, with what was there before. */
+static float row_maximum(const float *in, int row_stride, int rows, int width, int x, int c,
+                         float before)
+{
+    float most = before;
+    for (int y = 0; y < rows; y++)
+        for (int column = 2 * x - 1; column <= 2 * x + 1; column++)
+            if (column >= 0 && column < width)
+                most = fmaxf(most, in[y * row_stride + column * CHANNEL_BLOCK + c]);
+    return most;
+}
+
+Test(kernels, rows_of_maxima_equal_plain_loops)
+{
+    enum { WIDTH = 7, STRIDE_OF_ROW = (WIDTH + 1) * CHANNEL_BLOCK, OUT = (WIDTH + 1) / 2 };
+    static _Alignas(64) float in[3 * STRIDE_OF_ROW], out[(OUT + 1) * CHANNEL_BLOCK];
+    float before[(OUT + 1) * CHANNEL_BLOCK];
+    uint64_t seed = 6;
+    random_fill(&seed, in, sizeof in / sizeof *in);
+    random_fill(&seed, before, sizeof before / sizeof *before);
+    for (size_t i = 0; i < kernels_count() * 3 * WIDTH * 2; i++) {
+        const struct kernels *k = kernels_at(i / (3 * WIDTH * 2));
+        const int rows = 1 + (int)(i % 3), width = 1 + (int)(i / 3 % WIDTH);
+        const bool more = i / (3 * WIDTH) % 2 != 0;
+        memcpy(out, before, sizeof out);
+        k->max_row(in, STRIDE_OF_ROW, rows, width, more, out);
+        for (int j = 0; j < (OUT + 1) * CHANNEL_BLOCK; j++) {
+            const int x = j / CHANNEL_BLOCK;
+            const float want = 2 * x >= width
+                                   ? before[j]
+                                   : row_maximum(in, STRIDE_OF_ROW, rows, width, x,
+                                                 j % CHANNEL_BLOCK, more ? before[j] : -INFINITY);
+            cr_assert_eq(out[j], want, "%s: %d rows of %d, window %d", k->name, rows, width, x);
+        }
     }
 }
 

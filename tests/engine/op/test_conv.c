@@ -14,22 +14,24 @@
 #include "engine/op/conv.h"
 #include "tests/support_random.h"
 
-enum { STRASSEN = 1, BF16X3 = 5 };
+enum { STRASSEN = 1, STEM = 3, BF16X3 = 5 };
+
+#define MAX_IMAGES 9
 
 struct conv_case {
     int n, c, h, w, out_channels, kernel, stride, pad, groups;
     bool planar, residual, relu;
-    int fast; /* 0: direct; 2, 3 or 4: m of Winograd's F(m×m, r×r); STRASSEN; BF16X3 */
+    int fast; /* 0: direct; 2 or 4: m of Winograd's F(m×m, 3×3); STEM; STRASSEN; BF16X3 */
 };
 
 /* Of the sum of |products|: what rounding may cost, larger intermediate values of Winograd and
  * Strassen, and halves of bf16 (3 · 2⁻¹⁸, and the sum). */
 static double tolerance(const struct conv_case *t)
 {
-    return t->fast == 3 || t->fast == 4 ? 2e-5
-           : t->fast == BF16X3          ? 1.25e-5
-           : t->fast > 0                ? 2e-6
-                                        : 1e-6;
+    return t->fast == STEM || t->fast == 4 ? 2e-5
+           : t->fast == BF16X3             ? 1.25e-5
+           : t->fast > 0                   ? 2e-6
+                                           : 1e-6;
 }
 
 struct buffers {
@@ -179,6 +181,9 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
     cr_assert_eq(op_conv.infer(&spec.attrs, in, &out, &err), RN_OK, "%s", err.text);
     struct buffers b;
     make_buffers(t, in, out, &b, seed);
+    const float *images[MAX_IMAGES];
+    for (int i = 0; i < t->n; i++)
+        images[i] = b.plain + (size_t)(i * t->c * t->h * t->w);
     spec.out = out;
     spec.params = (struct op_params){.weight = b.weight, .bias = b.bias};
     spec.zeros = b.zeros;
@@ -192,6 +197,8 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
             status = conv_bf16x3_prepare(&spec, &arena, &prepared, &err);
         else if (t->fast == STRASSEN)
             status = conv_strassen_prepare(&spec, &arena, &prepared, &err);
+        else if (t->fast == STEM)
+            status = conv_stem_prepare(&spec, &arena, &prepared, &err);
         else if (t->fast > 0)
             status = conv_winograd_prepare(&spec, t->fast, &arena, &prepared, &err);
         else
@@ -200,7 +207,8 @@ static void check(const struct conv_case *t, struct rn_threads *threads, uint64_
         struct scratch shared = new_scratch(prepared.scratch_bytes);
         struct scratch own =
             new_scratch((size_t)rn_threads_count(threads) * prepared.thread_scratch_bytes);
-        struct op_args args = {.in = b.in,
+        struct op_args args = {.images = images,
+                               .in = b.in,
                                .residual = t->residual ? b.residual : NULL,
                                .out = b.out,
                                .n = t->n,
@@ -297,11 +305,11 @@ Test(conv, a_stem_by_winograd_equals_the_naive_loops)
     /* Even and odd sides, a whole number of tiles and not, one tile and many, one to four planes.
      */
     static const struct conv_case cases[] = {
-        {2, 3, 224 / 4, 224 / 4, 64, 7, 2, 3, 1, false, true, false, 3},
-        {1, 3, 75, 62, 48, 7, 2, 3, 1, false, false, false, 3},
-        {3, 1, 7, 9, 21, 7, 2, 0, 1, false, true, true, 3},
-        {1, 4, 40, 33, 16, 7, 2, 2, 1, false, true, true, 3},
-        {1, 2, 5, 5, 80, 7, 2, 1, 1, false, false, true, 3},
+        {2, 3, 224 / 4, 224 / 4, 64, 7, 2, 3, 1, false, true, false, STEM},
+        {1, 3, 75, 62, 48, 7, 2, 3, 1, false, false, false, STEM},
+        {3, 1, 7, 9, 21, 7, 2, 0, 1, false, true, true, STEM},
+        {1, 4, 40, 33, 16, 7, 2, 2, 1, false, true, true, STEM},
+        {1, 2, 5, 5, 80, 7, 2, 1, 1, false, false, true, STEM},
     };
     uint64_t seed = 17;
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
@@ -403,7 +411,7 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
         {64, 56, 1, 1, 8, false, "direct"},     {16, 32, 3, 1, 8, false, "direct"},
         {256, 14, 1, 1, 1, false, "strassen"},  {256, 14, 1, 1, 8, true, "direct"},
         {256, 14, 1, 2, 8, false, "direct"},    {256, 15, 1, 1, 8, false, "direct"},
-        {256, 8, 1, 1, 8, false, "direct"},     {3, 224, 7, 2, 1, false, "winograd3"},
+        {256, 8, 1, 1, 8, false, "direct"},     {3, 224, 7, 2, 1, false, "winograd4"},
         {3, 224, 7, 2, 8, true, "direct"},      {3, 32, 3, 1, 8, false, "direct"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

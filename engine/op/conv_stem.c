@@ -1,0 +1,448 @@
+/* The stem of the ImageNet networks, a 7×7 convolution at stride 2 over a planar image, by
+ * Winograd's F(4×4, 4×4), and the 3×3 max pool at stride 2 behind it.
+ *
+ * The pixels of every 2×2 square become channels of one position (squares.h), over which a 4×4
+ * kernel goes at stride 1, with zeros where it sticks out of the 7×7 one. 4×4 outputs cost 49
+ * products; those for the point ∞ have only the kernel's last row or column as a factor, and so
+ * nothing to do with the squares' second rows or columns: their depth is less.
+ *
+ * A thread takes a band of tile rows, and each row through all steps: squares, transform, products,
+ * transform back, pool. Nothing between the image and the pool's output leaves its L2. A window
+ * over two tile rows is pooled in two parts; where the rows are of two bands, the upper one's last
+ * row of outputs is kept, and its part (a seam) follows when all bands are done. A maximum has no
+ * rounding, so that bands may be cut in any way.
+ *
+ * Without a max pool, the outputs are written to where they belong.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <string.h>
+
+#include "engine/base/threads.h"
+#include "engine/engine.h"
+#include "engine/op/conv.h"
+#include "engine/op/squares.h"
+#include "engine/op/winograd_filter.h"
+
+#define M 4    /* outputs of a tile, a dimension, */
+#define SIDE 7 /* and inputs */
+#define N_PRODUCTS (SIDE * SIDE)
+#define MAX_GROUP 15       /* tiles that go through the products together */
+#define CHUNK 4            /* output blocks whose products are kept at a time */
+#define BANDS_PER_THREAD 4 /* so that a slow thread does not keep the others waiting */
+#define PAD CHANNEL_BLOCK  /* keeps planes from meeting in one set of the cache */
+
+struct stem {
+    struct op_spec spec;
+    int tile_rows, tile_columns, out_blocks;
+    int depth[N_PRODUCTS];       /* of each product */
+    int before[N_PRODUCTS + 1];  /* depths of those before it */
+    bool pools;                  /* the max pool behind it, if it is asked to */
+    const float *weights, *bias; /* [chunks][P][blocks of the chunk][depth][16]; [out_blocks][16] */
+};
+
+static int square_columns(int tiles)
+{
+    return M * tiles + SIDE - M;
+}
+
+/* Floats from one product's to the next one's: of values, [tiles][16], and of products. */
+static size_t plane_size(int tiles)
+{
+    return (size_t)tiles * CHANNEL_BLOCK + PAD;
+}
+
+static size_t out_row(const struct stem *s)
+{
+    return (size_t)s->spec.out.w * CHANNEL_BLOCK;
+}
+
+/* What a thread keeps of a tile row. */
+struct room {
+    float *squares;  /* [SIDE][square_columns][16]: row r of squares in r % SIDE */
+    float *columns;  /* [square_columns of a group][SIDE][16] */
+    float *values;   /* [P][plane_size] */
+    float *products; /* [CHUNK][P][plane_size] */
+    float *rows;     /* [out_blocks][M][out.w][16], if it pools */
+};
+
+/* Floats of each, in that order. */
+static void room_sizes(const struct stem *s, size_t sizes[5])
+{
+    sizes[0] = (size_t)(SIDE * square_columns(s->tile_columns)) * CHANNEL_BLOCK;
+    sizes[1] = (size_t)(SIDE * square_columns(MAX_GROUP)) * CHANNEL_BLOCK;
+    sizes[2] = N_PRODUCTS * plane_size(MAX_GROUP);
+    sizes[3] = CHUNK * sizes[2];
+    sizes[4] = s->pools ? (size_t)(s->out_blocks * M) * out_row(s) : 0;
+}
+
+static struct room room_of_thread(const struct stem *s, const struct op_args *args)
+{
+    size_t sizes[5];
+    room_sizes(s, sizes);
+    struct room room = {.squares =
+                            (float *)(void *)(args->thread_scratch +
+                                              (size_t)threads_self() * args->thread_scratch_bytes)};
+    room.columns = room.squares + sizes[0];
+    room.values = room.columns + sizes[1];
+    room.products = room.values + sizes[2];
+    room.rows = room.products + sizes[3];
+    return room;
+}
+
+static int chunk_end(const struct stem *s, int block)
+{
+    return block + CHUNK < s->out_blocks ? block + CHUNK : s->out_blocks;
+}
+
+/* Where the weights of product p of the chunk of output blocks from `block` on begin. */
+static size_t panel_at(const struct stem *s, int block, int p)
+{
+    const int n = chunk_end(s, block) - block;
+    return (size_t)(block * s->before[N_PRODUCTS] + n * s->before[p]) * CHANNEL_BLOCK;
+}
+
+/* ---- a tile row ------------------------------------------------------------------------------ */
+
+struct stem_run {
+    const struct stem *stem;
+    const struct op_args *args; /* of one image */
+    int n_bands;
+    bool pooled;
+};
+
+/* Output rows [M * row, …) of all blocks, from where they go. */
+struct target {
+    float *out;
+    const float *residual;
+    size_t block; /* floats from block to block */
+};
+
+/* Rows of squares from the `have`-th on that tile row `row` reads: the others are there. */
+static void gather(const struct stem_run *run, const struct room *room, int row, int have)
+{
+    const struct stem *s = run->stem;
+    const int n = square_columns(s->tile_columns);
+    for (int i = M * row + have; i < M * row + SIDE; i++)
+        squares_row(run->args->images[0], s->spec.in, s->spec.attrs.pad, i, n,
+                    room->squares + (size_t)(i % SIDE * n) * CHANNEL_BLOCK);
+}
+
+/* Tiles [from, to) of the row into values. */
+static void transform_in(const struct stem *s, const struct room *room, int row, int from, int to)
+{
+    struct winograd_row tiles = {
+        .n = to - from,
+        .columns = room->columns,
+        .out = room->values,
+        .out_row = CHANNEL_BLOCK,
+        .out_plane = plane_size(to - from),
+    };
+    for (int y = 0; y < SIDE; y++)
+        tiles.rows[y] =
+            room->squares +
+            (size_t)((M * row + y) % SIDE * square_columns(s->tile_columns) + M * from) *
+                CHANNEL_BLOCK;
+    s->spec.kernels->winograd_in_7(&tiles);
+}
+
+/* Values of n tiles by the weights of output blocks [block, end), a chunk. */
+static void multiply(const struct stem *s, const struct room *room, int n, int block, int end)
+{
+    const size_t plane = plane_size(n);
+    for (int p = 0; p < N_PRODUCTS; p++) {
+        const struct gemm gemm = {
+            .a = room->values + (size_t)p * plane,
+            .a_stride = CHANNEL_BLOCK,
+            .b = s->weights + panel_at(s, block, p),
+            .next = s->weights + panel_at(s, block, p + 1),
+            .c = room->products + (size_t)p * plane,
+            .c_stride = CHANNEL_BLOCK,
+            .c_block = plane * N_PRODUCTS,
+            .rows = n,
+            .depth = s->depth[p],
+            .n_out = end - block,
+        };
+        s->spec.kernels->gemm(&gemm);
+    }
+}
+
+/* The products of n tiles, an output block's, back to outputs. */
+static void transform_out(const struct stem_run *run, const float *products, int n, int block,
+                          struct winograd_out tile, int columns)
+{
+    const struct op_spec *spec = &run->stem->spec;
+    tile.in_stride = plane_size(n);
+    tile.bias = run->stem->bias + (size_t)block * CHANNEL_BLOCK;
+    tile.row_stride = out_row(run->stem);
+    tile.relu = spec->attrs.relu && !run->args->no_relu;
+    for (int t = 0; t < n; t++, columns -= M) {
+        tile.in = products + (size_t)t * CHANNEL_BLOCK;
+        tile.columns = columns < M ? columns : M;
+        spec->kernels->winograd_out_7(&tile);
+        tile.out += M * CHANNEL_BLOCK;
+        if (tile.residual)
+            tile.residual += M * CHANNEL_BLOCK;
+    }
+}
+
+static int row_height(const struct stem *s, int row)
+{
+    const int left = s->spec.out.h - M * row;
+    return left < M ? left : M;
+}
+
+/* Tiles [from, to) of a row, all the way to their outputs. */
+static void convolve(const struct stem_run *run, const struct room *room, int row, int from, int to,
+                     const struct target *target)
+{
+    const struct stem *s = run->stem;
+    const size_t at = (size_t)(M * from * CHANNEL_BLOCK), of_block = plane_size(to - from);
+    transform_in(s, room, row, from, to);
+    for (int block = 0, end; block < s->out_blocks; block = end) {
+        end = chunk_end(s, block);
+        multiply(s, room, to - from, block, end);
+        for (int b = block; b < end; b++) {
+            const size_t place = (size_t)b * target->block + at;
+            const struct winograd_out tile = {
+                .residual = target->residual ? target->residual + place : NULL,
+                .out = target->out + place,
+                .rows = row_height(s, row),
+            };
+            transform_out(run, room->products + (size_t)((b - block) * N_PRODUCTS) * of_block,
+                          to - from, b, tile, s->spec.out.w - M * from);
+        }
+    }
+}
+
+static void convolve_row(const struct stem_run *run, const struct room *room, int row,
+                         const struct target *target)
+{
+    const int n = run->stem->tile_columns, n_groups = (n + MAX_GROUP - 1) / MAX_GROUP;
+    for (int g = 0; g < n_groups; g++)
+        convolve(run, room, row, n * g / n_groups, n * (g + 1) / n_groups, target);
+}
+
+/* ---- the pool -------------------------------------------------------------------------------- */
+
+/* Row `row` of the pool's outputs, block b. */
+static float *pooled_at(const struct stem_run *run, int b, int row)
+{
+    const struct shape out = run->stem->spec.out;
+    const int w = (out.w + 1) / 2, h = (out.h + 1) / 2;
+    return run->args->out + (size_t)((b * h + row) * w) * CHANNEL_BLOCK;
+}
+
+/* Where the last row of outputs of band `band` is kept, block by block. */
+static float *seam_at(const struct stem_run *run, int band, int b)
+{
+    const struct stem *s = run->stem;
+    return run->args->scratch + (size_t)(band * s->out_blocks + b) * out_row(s);
+}
+
+/* The outputs of a tile row into the pool's: rows 0 and 1 are the lower part of a window, whose
+ * upper part is there already but for the first row of a band; rows 1 to 3 are one; row 3 is the
+ * upper part of the next, and the seam behind the last row of a band. */
+static void pool_row(const struct stem_run *run, const struct room *room, int row, int band,
+                     bool first, bool last)
+{
+    const struct stem *s = run->stem;
+    const struct kernels *k = s->spec.kernels;
+    const int height = row_height(s, row), w = s->spec.out.w;
+    const size_t line = out_row(s);
+    for (int b = 0; b < s->out_blocks; b++) {
+        const float *in = room->rows + (size_t)(b * M) * line;
+        k->max_row(in, line, height < 2 ? height : 2, w, !first, pooled_at(run, b, 2 * row));
+        if (height > 2)
+            k->max_row(in + line, line, height - 1, w, false, pooled_at(run, b, 2 * row + 1));
+        if (row + 1 == s->tile_rows)
+            continue;
+        if (last)
+            memcpy(seam_at(run, band, b), in + 3 * line, line * sizeof *in);
+        else
+            k->max_row(in + 3 * line, line, 1, w, false, pooled_at(run, b, 2 * row + 2));
+    }
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static int band_start(const struct stem_run *run, int band)
+{
+    return (int)((int64_t)run->stem->tile_rows * band / run->n_bands);
+}
+
+static struct target target_of(const struct stem_run *run, const struct room *room, int row)
+{
+    const struct stem *s = run->stem;
+    if (run->pooled)
+        return (struct target){room->rows, NULL, M * out_row(s)};
+    const size_t at = (size_t)(M * row) * out_row(s);
+    const float *residual = run->args->residual;
+    return (struct target){run->args->out + at, residual ? residual + at : NULL,
+                           (size_t)s->spec.out.h * out_row(s)};
+}
+
+/* Item: a band. */
+static void band_item(void *context, int band)
+{
+    const struct stem_run *run = context;
+    const int first = band_start(run, band), end = band_start(run, band + 1);
+    const struct room room = room_of_thread(run->stem, run->args);
+    for (int row = first; row < end; row++) {
+        const struct target target = target_of(run, &room, row);
+        gather(run, &room, row, row == first ? 0 : SIDE - M);
+        convolve_row(run, &room, row, &target);
+        if (run->pooled)
+            pool_row(run, &room, row, band, row == first, row + 1 == end);
+    }
+}
+
+/* Item: the seam below a band. */
+static void seam_item(void *context, int band)
+{
+    const struct stem_run *run = context;
+    const struct stem *s = run->stem;
+    for (int b = 0; b < s->out_blocks; b++)
+        s->spec.kernels->max_row(seam_at(run, band, b), 0, 1, s->spec.out.w, true,
+                                 pooled_at(run, b, 2 * band_start(run, band + 1)));
+}
+
+static void run_bands(const struct stem *s, const struct op_args *args, bool pooled)
+{
+    const struct shape out = s->spec.out;
+    const size_t image =
+        pooled ? shape_blocked_size((struct shape){out.c, (out.h + 1) / 2, (out.w + 1) / 2})
+               : shape_blocked_size(out);
+    const int n_bands = BANDS_PER_THREAD * rn_threads_count(args->threads);
+    for (int i = 0; i < args->n; i++) {
+        struct op_args one = *args;
+        one.images += i;
+        one.out += (size_t)i * image;
+        one.residual = one.residual ? one.residual + (size_t)i * image : NULL;
+        struct stem_run run = {.stem = s, .args = &one, .pooled = pooled};
+        run.n_bands = n_bands < s->tile_rows ? n_bands : s->tile_rows;
+        threads_run(args->threads, run.n_bands, band_item, &run);
+        if (pooled && run.n_bands > 1)
+            threads_run(args->threads, run.n_bands - 1, seam_item, &run);
+    }
+}
+
+static void run(const void *data, const struct op_args *args)
+{
+    run_bands(data, args, false);
+}
+
+static void run_pooled(const void *data, const struct op_args *args)
+{
+    assert(!args->residual);
+    run_bands(data, args, true);
+}
+
+/* ---- preparing ------------------------------------------------------------------------------- */
+
+/* Channels of squares in front of the last one that product p has weights for. */
+static int depth_of(const struct op_spec *spec, int p)
+{
+    const int squares = p % SIDE == SIDE - 1 ? 2 : 4;
+    const int channels = (p / SIDE == SIDE - 1 ? squares - 1 : squares) * spec->in.c;
+    const int depth = (channels + GEMM_STEP - 1) / GEMM_STEP * GEMM_STEP;
+    return depth < CHANNEL_BLOCK ? depth : CHANNEL_BLOCK;
+}
+
+/* The 4×4 kernels from channel i of the squares to output block b, transformed. */
+static void transform_channel(const struct stem *s, const struct winograd_filter *filter, int b,
+                              int i, float products[N_PRODUCTS][CHANNEL_BLOCK])
+{
+    const struct op_spec *spec = &s->spec;
+    const int channel = i % spec->in.c, top = i / spec->in.c % 2, left = i / spec->in.c / 2;
+    double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
+    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < spec->out.c; k++) {
+        const int o = b * CHANNEL_BLOCK + k;
+        const float *kernel = spec->params.weight + (size_t)(o * spec->in.c + channel) * 49;
+        for (int y = top; y < 7; y += 2)
+            for (int x = left; x < 7; x += 2)
+                taps[x / 2][y / 2][k] = (double)kernel[7 * y + x];
+    }
+    winograd_filter_transform(filter, taps, products);
+}
+
+static void pack(const struct stem *s, const struct winograd_filter *filter, float *weights)
+{
+    float products[N_PRODUCTS][CHANNEL_BLOCK];
+    for (int b = 0; b < s->out_blocks; b++) {
+        const int first = b / CHUNK * CHUNK;
+        for (int i = 0; i < 4 * s->spec.in.c; i++) {
+            transform_channel(s, filter, b, i, products);
+            for (int p = 0; p < N_PRODUCTS; p++)
+                if (i < s->depth[p])
+                    memcpy(weights + panel_at(s, first, p) +
+                               (size_t)((b - first) * s->depth[p] + i) * CHANNEL_BLOCK,
+                           products[p], sizeof products[p]);
+        }
+        op_rest(&s->spec);
+    }
+}
+
+static size_t align_bytes(size_t floats)
+{
+    return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+}
+
+/* The pool that pool_row is. */
+static bool takes_pool(const struct op_attrs *pool)
+{
+    return pool && pool->kernel == 3 && pool->stride == 2 && pool->pad == 1;
+}
+
+bool conv_stem_possible(const struct op_spec *spec)
+{
+    const struct op_attrs *a = &spec->attrs;
+    return spec->in_border >= 0 && a->kernel == 7 && a->stride == 2 && a->groups == 1 &&
+           4 * spec->in.c <= CHANNEL_BLOCK;
+}
+
+enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena,
+                                 struct op_prepared *out, struct rn_error *err)
+{
+    const struct winograd_filter *filter = winograd_filter(M, 4);
+    struct stem *s = arena_alloc(arena, sizeof *s);
+    if (!s)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for a layer");
+    *s = (struct stem){.spec = *spec,
+                       .tile_rows = (spec->out.h + M - 1) / M,
+                       .tile_columns = (spec->out.w + M - 1) / M,
+                       .out_blocks = channel_blocks(spec->out.c)};
+    s->pools = takes_pool(spec->pool);
+    for (int p = 0; p < N_PRODUCTS; p++) {
+        s->depth[p] = depth_of(spec, p);
+        s->before[p + 1] = s->before[p] + s->depth[p];
+    }
+    const size_t out_channels = (size_t)(s->out_blocks * CHANNEL_BLOCK);
+    const size_t depth = (size_t)s->before[N_PRODUCTS];
+    float *weights = arena_array(arena, depth * out_channels, sizeof *weights);
+    float *bias = arena_array(arena, out_channels, sizeof *bias);
+    if (!weights || !bias)
+        return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
+    s->weights = weights;
+    s->bias = bias;
+    pack(s, filter, weights);
+    if (spec->params.bias)
+        memcpy(bias, spec->params.bias, (size_t)spec->out.c * sizeof *bias);
+    size_t sizes[5], room = 0;
+    room_sizes(s, sizes);
+    for (int i = 0; i < 5; i++)
+        room += sizes[i];
+    const size_t seams = (size_t)((s->tile_rows - 1) * s->out_blocks) * out_row(s);
+    *out = (struct op_prepared){
+        .data = s,
+        .run = run,
+        .run_pooled = s->pools ? run_pooled : NULL,
+        .reads_images = true,
+        .work = UINT64_C(2) * depth * (uint64_t)(s->tile_rows * s->tile_columns) *
+                (uint64_t)spec->out.c,
+        .algorithm = filter->name,
+        .scratch_bytes = s->pools ? align_bytes(seams) : 0,
+        .thread_scratch_bytes = align_bytes(room),
+    };
+    return RN_OK;
+}
