@@ -222,6 +222,19 @@ static void winograd_out_7(const struct winograd_out *t)
     transform_out(t, 7);
 }
 
+/* The rest of the depth, GEMM_STEP by GEMM_STEP: acc[r][v] += in[r][step * i] * b[i][v]. */
+SIMD void gemm_tail(vec (*acc)[TILE_VECS], const float **in, const float *b, size_t b_block,
+                    int rows, int n_out, int depth, int step)
+{
+    for (int i = 0; i < depth; i += GEMM_STEP) {
+        tile_block(acc, in, b, b_block, rows, n_out, GEMM_STEP, step);
+        b += GEMM_STEP * CHANNEL_BLOCK;
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+            in[r] += step * GEMM_STEP;
+    }
+}
+
 /* `rows` rows of `n_out` blocks of the product: c[r] = Σ_i a[r][i] * b[i]. Meanwhile `n_fetch`
  * lines from `fetch` on for each block of channels. */
 SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float *c, int rows,
@@ -241,19 +254,18 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
     for (; i + CHANNEL_BLOCK <= g->depth; i += CHANNEL_BLOCK) {
         for (int line = 0; line < n_fetch; line++, fetch += CHANNEL_BLOCK)
             __builtin_prefetch(fetch, 0, 2);
-        tile_block(acc, in, b, b_block, rows, n_out, CHANNEL_BLOCK);
+        tile_block(acc, in, b, b_block, rows, n_out, CHANNEL_BLOCK, 1);
         b += CHANNEL_BLOCK * CHANNEL_BLOCK;
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
             in[r] += CHANNEL_BLOCK;
     }
-    for (; i < g->depth; i += GEMM_STEP) {
-        tile_block(acc, in, b, b_block, rows, n_out, GEMM_STEP);
-        b += GEMM_STEP * CHANNEL_BLOCK;
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-            in[r] += GEMM_STEP;
-    }
+    if (g->even)
+        gemm_tail(acc, in, b, b_block, rows, n_out, g->depth - i, 2);
+    else if (g->depth - i == 4 * GEMM_STEP) /* most of the stem's */
+        tile_block(acc, in, b, b_block, rows, n_out, 4 * GEMM_STEP, 1);
+    else
+        gemm_tail(acc, in, b, b_block, rows, n_out, g->depth - i, 1);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4

@@ -3,8 +3,8 @@
  *
  * The pixels of every 2×2 square become channels of one position (squares.h), over which a 4×4
  * kernel goes at stride 1, with zeros where it sticks out of the 7×7 one. 4×4 outputs cost 49
- * products; those for the point ∞ have only the kernel's last row or column as a factor, and so
- * nothing to do with the squares' second rows or columns: their depth is less.
+ * products; those for the point ∞ have only the 4×4 kernel's last row or column as a factor, which
+ * has nothing of the squares' second row or column: half the depth.
  *
  * A thread takes a band of tile rows, and each row through all steps: squares, transform, products,
  * transform back, pool. Nothing between the image and the pool's output leaves its L2. A window
@@ -35,7 +35,8 @@
 struct stem {
     struct op_spec spec;
     int tile_rows, tile_columns, out_blocks;
-    int depth[N_PRODUCTS];       /* of each product */
+    int depth[N_PRODUCTS];       /* of each product, which may have */
+    bool even[N_PRODUCTS];       /* channels 0, 2, 4, … only */
     int before[N_PRODUCTS + 1];  /* depths of those before it */
     bool pools;                  /* the max pool behind it, if it is asked to */
     const float *weights, *bias; /* [chunks][P][blocks of the chunk][depth][16]; [out_blocks][16] */
@@ -162,6 +163,7 @@ static void multiply(const struct stem *s, const struct room *room, int n, int b
             .rows = n,
             .depth = s->depth[p],
             .n_out = end - block,
+            .even = s->even[p],
         };
         s->spec.kernels->gemm(&gemm);
     }
@@ -340,13 +342,21 @@ static void run_pooled(const void *data, const struct op_args *args)
 
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* Channels of squares in front of the last one that product p has weights for. */
-static int depth_of(const struct op_spec *spec, int p)
+/* The channels that product p has weights for: the first `depth`, or so many even ones. */
+static void choose_depths(struct stem *s)
 {
-    const int squares = p % SIDE == SIDE - 1 ? 2 : 4;
-    const int channels = (p / SIDE == SIDE - 1 ? squares - 1 : squares) * spec->in.c;
-    const int depth = (channels + GEMM_STEP - 1) / GEMM_STEP * GEMM_STEP;
-    return depth < CHANNEL_BLOCK ? depth : CHANNEL_BLOCK;
+    const int channels = 4 * s->spec.in.c;
+    const bool colours = s->spec.in.c == GEMM_STEP;
+    for (int p = 0; p < N_PRODUCTS; p++) {
+        int depth = (channels + GEMM_STEP - 1) / GEMM_STEP * GEMM_STEP;
+        if (colours && p / SIDE == SIDE - 1)
+            depth /= 2;
+        s->even[p] = colours && p % SIDE == SIDE - 1;
+        if (s->even[p])
+            depth /= 2;
+        s->depth[p] = depth < CHANNEL_BLOCK ? depth : CHANNEL_BLOCK;
+        s->before[p + 1] = s->before[p] + s->depth[p];
+    }
 }
 
 /* The 4×4 kernels from channel i of the squares to output block b, transformed. */
@@ -354,7 +364,7 @@ static void transform_channel(const struct stem *s, const struct winograd_filter
                               int i, float products[N_PRODUCTS][CHANNEL_BLOCK])
 {
     const struct op_spec *spec = &s->spec;
-    const int channel = i % spec->in.c, top = i / spec->in.c % 2, left = i / spec->in.c / 2;
+    const int channel = i / 2 % spec->in.c, top = i / 2 / spec->in.c, left = i % 2;
     double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
     for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < spec->out.c; k++) {
         const int o = b * CHANNEL_BLOCK + k;
@@ -373,11 +383,13 @@ static void pack(const struct stem *s, const struct winograd_filter *filter, flo
         const int first = b / CHUNK * CHUNK;
         for (int i = 0; i < 4 * s->spec.in.c; i++) {
             transform_channel(s, filter, b, i, products);
-            for (int p = 0; p < N_PRODUCTS; p++)
-                if (i < s->depth[p])
+            for (int p = 0; p < N_PRODUCTS; p++) {
+                const int at = s->even[p] ? i / 2 : i;
+                if (at < s->depth[p] && !(s->even[p] && i % 2 != 0))
                     memcpy(weights + panel_at(s, first, p) +
-                               (size_t)((b - first) * s->depth[p] + i) * CHANNEL_BLOCK,
+                               (size_t)((b - first) * s->depth[p] + at) * CHANNEL_BLOCK,
                            products[p], sizeof products[p]);
+            }
         }
         op_rest(&s->spec);
     }
@@ -413,10 +425,7 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
                        .tile_columns = (spec->out.w + M - 1) / M,
                        .out_blocks = channel_blocks(spec->out.c)};
     s->pools = takes_pool(spec->pool);
-    for (int p = 0; p < N_PRODUCTS; p++) {
-        s->depth[p] = depth_of(spec, p);
-        s->before[p + 1] = s->before[p] + s->depth[p];
-    }
+    choose_depths(s);
     const size_t out_channels = (size_t)(s->out_blocks * CHANNEL_BLOCK);
     const size_t depth = (size_t)s->before[N_PRODUCTS];
     float *weights = arena_array(arena, depth * out_channels, sizeof *weights);

@@ -1,7 +1,7 @@
 /* A planar image as a map of its 2×2 squares, each a position that has their pixels as channels
  * ("space to depth"). A convolution at stride 2 over the image is one at stride 1 over the map.
  *
- * Channel (2x + y) * c + i of a square is its pixel (y, x) of channel i out of c.
+ * Channel 2 * (y * c + i) + x of a square is its pixel (y, x) of channel i out of c.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_OP_SQUARES_H

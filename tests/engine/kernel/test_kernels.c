@@ -157,20 +157,25 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
 
 Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_rows)
 {
-    static const int depths[] = {3 * CHANNEL_BLOCK, CHANNEL_BLOCK + 4 * GEMM_STEP, GEMM_STEP};
+    static const struct {
+        int depth, step;
+    } cases[] = {{3 * CHANNEL_BLOCK, 1}, {CHANNEL_BLOCK + 4 * GEMM_STEP, 1},
+                 {3 * GEMM_STEP, 1},     {GEMM_STEP, 2},
+                 {2 * GEMM_STEP, 2}};
+    enum { CASES = sizeof cases / sizeof *cases };
     enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
     enum { OUTS = 3, C_ROW = 2 * CHANNEL_BLOCK, C_BLOCK = (ROWS + 1) * C_ROW };
     static _Alignas(64) float a[ROWS * A], b[OUTS * DEPTH * CHANNEL_BLOCK], c[OUTS * C_BLOCK];
     uint64_t seed = 4;
     random_fill(&seed, a, ROWS * A);
     random_fill(&seed, b, OUTS * DEPTH * CHANNEL_BLOCK);
-    for (size_t i = 0; i < 3 * kernels_count(); i++) {
-        const struct kernels *k = kernels_at(i / 3);
-        const int depth = depths[i % 3];
+    for (size_t i = 0; i < CASES * kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i / CASES);
+        const int depth = cases[i % CASES].depth, step = cases[i % CASES].step;
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++)
             for (int out = 1; out <= OUTS; out++) {
-                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, depth, out};
+                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, depth, out, step == 2};
                 for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                     c[j] = 42;
                 k->gemm(&gemm);
@@ -180,7 +185,7 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
                     double want = inside ? 0 : 42, magnitude = 1;
                     for (int d = 0; d < depth && inside; d++) {
                         double product =
-                            (double)a[r * A + d] * (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
+                            (double)a[r * A + d * step] * (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
                         want += product;
                         magnitude += fabs(product);
                     }
