@@ -61,7 +61,7 @@ struct gemm {
     size_t c_block;            /* from one block of columns to the next */
     int rows, depth;           /* depth: a multiple of 16, and then one of GEMM_STEP */
     int n_out;                 /* any number */
-    bool even;                 /* a's values 0, 2, 4, … only; depth: a multiple of GEMM_STEP below 9 */
+    bool even; /* a's values 0, 2, 4, … only; depth: a multiple of GEMM_STEP below 9 */
 };
 
 /* Winograd F(m×m, r×r): the transform of one input tile, side² positions × 16 channels, side = m +

@@ -268,9 +268,12 @@ static void pool_row(const struct stem_run *run, const struct room *room, int ro
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* Bands differ by one row at most, the longer ones first: the others even out who was late. */
 static int band_start(const struct stem_run *run, int band)
 {
-    return (int)((int64_t)run->stem->tile_rows * band / run->n_bands);
+    const int rows = run->stem->tile_rows / run->n_bands,
+              longer = run->stem->tile_rows % run->n_bands;
+    return band * rows + (band < longer ? band : longer);
 }
 
 static struct target target_of(const struct stem_run *run, const struct room *room, int row)

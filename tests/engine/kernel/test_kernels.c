@@ -159,8 +159,10 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
 {
     static const struct {
         int depth, step;
-    } cases[] = {{3 * CHANNEL_BLOCK, 1}, {CHANNEL_BLOCK + 4 * GEMM_STEP, 1},
-                 {3 * GEMM_STEP, 1},     {GEMM_STEP, 2},
+    } cases[] = {{3 * CHANNEL_BLOCK, 1},
+                 {CHANNEL_BLOCK + 4 * GEMM_STEP, 1},
+                 {3 * GEMM_STEP, 1},
+                 {GEMM_STEP, 2},
                  {2 * GEMM_STEP, 2}};
     enum { CASES = sizeof cases / sizeof *cases };
     enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
@@ -175,7 +177,8 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++)
             for (int out = 1; out <= OUTS; out++) {
-                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, depth, out, step == 2};
+                const struct gemm gemm = {a,       b,    b,     c,   A,        C_ROW,
+                                          C_BLOCK, rows, depth, out, step == 2};
                 for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                     c[j] = 42;
                 k->gemm(&gemm);
@@ -184,8 +187,8 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
                     const bool inside = o < out && r < rows && n < CHANNEL_BLOCK;
                     double want = inside ? 0 : 42, magnitude = 1;
                     for (int d = 0; d < depth && inside; d++) {
-                        double product =
-                            (double)a[r * A + d * step] * (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
+                        double product = (double)a[r * A + d * step] *
+                                         (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
                         want += product;
                         magnitude += fabs(product);
                     }
