@@ -49,7 +49,8 @@ __attribute__((constructor)) static void make_tables(void)
         rows[i].init(k);
         assert(k->gemm && k->winograd_in_4 && k->winograd_in_6 && k->winograd_in_7);
         assert(k->winograd_out_4 && k->winograd_out_6 && k->winograd_out_7 && k->multiply_add);
-        assert(k->name && k->conv && k->max && k->max_row && k->mean && k->affine && k->add);
+        assert(k->winograd_pool_7);
+        assert(k->name && k->conv && k->max && k->larger && k->mean && k->affine && k->add);
         assert(k->conv_rows >= 1 && k->conv_rows <= KERNEL_MAX_ROWS);
         assert(k->conv_blocks == 1 || k->conv_blocks == 2);
     }

@@ -19,39 +19,10 @@ static void max(const float *in, size_t row_stride, int rows, int columns, float
     }
 }
 
-SIMD vec max_column(const float *in, size_t row_stride, int rows)
+static void larger(const float *a, int n, float *out)
 {
-    vec m = vec_load(in);
-#pragma GCC unroll 3
-    for (int y = 1; y < rows; y++)
-        m = vec_max(m, vec_load(in + (size_t)y * row_stride));
-    return m;
-}
-
-SIMD void max_windows(const float *in, size_t row_stride, int rows, int width, bool more, float *out)
-{
-    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec left = max_column(in + v, row_stride, rows); /* of the first window: a column twice */
-        for (int x = 0; 2 * x < width; x++) {
-            const float *at = in + 2 * x * CHANNEL_BLOCK + v;
-            float *to = out + x * CHANNEL_BLOCK + v;
-            vec m = vec_max(left, max_column(at, row_stride, rows));
-            if (2 * x + 1 < width)
-                left = max_column(at + CHANNEL_BLOCK, row_stride, rows);
-            m = vec_max(m, left);
-            vec_store(to, more ? vec_max(m, vec_load(to)) : m);
-        }
-    }
-}
-
-static void max_row(const float *in, size_t row_stride, int rows, int width, bool more, float *out)
-{
-    if (rows == 1)
-        max_windows(in, row_stride, 1, width, more, out);
-    else if (rows == 2)
-        max_windows(in, row_stride, 2, width, more, out);
-    else
-        max_windows(in, row_stride, 3, width, more, out);
+    for (size_t at = 0; at < (size_t)n * CHANNEL_BLOCK; at += VEC_FLOATS)
+        vec_store(out + at, vec_max(vec_load(a + at), vec_load(out + at)));
 }
 
 static void mean(const float *in, int n, float *out)

@@ -97,6 +97,23 @@ struct winograd_out {
     bool relu;
 };
 
+/* The same for F(4×4, 4×4), n tiles side by side, and a 3×3 max pool at stride 2 behind it, whose
+ * windows begin a position above and left of the tiles. A row of tiles gives the lower part of a
+ * row of windows, a whole one, and the upper part of a third; a tile so of columns. What the tiles
+ * to the left gave to the first ones' windows is in `edge`, where the last tile leaves the same. */
+struct winograd_pool {
+    const float *in; /* [49][n][16], in_stride floats from product to product */
+    size_t in_stride;
+    const float *bias; /* [16] */
+    float *edge;       /* [3][16] */
+    float *out[3];     /* [2n][16]; NULL: there is no such row */
+    int n, rows;
+    int columns; /* of positions inside the map, from the first tile on */
+    bool left;   /* no tile is left of the first: `edge` is only written */
+    bool more;   /* out[0] has the upper part */
+    bool relu;
+};
+
 /* Strassen's sums of inputs, before the seven products: `n` positions and their partners × 16
  * channels of either half of the channels, read at in[p * 16], p = 0 … n-1, plus either offset or
  * both. Writes the seven values of position p to out[i * out_plane + p * out_row], i = 0 … 6. */
@@ -202,6 +219,7 @@ struct kernels {
     void (*winograd_out_4)(const struct winograd_out *tile);
     void (*winograd_out_6)(const struct winograd_out *tile);
     void (*winograd_out_7)(const struct winograd_out *tile);
+    void (*winograd_pool_7)(const struct winograd_pool *row);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
     /* NULL where there is no matrix unit. */
@@ -213,10 +231,8 @@ struct kernels {
     int (*multiply_add)(int n, float *sum);
     /* out[k] = max over a window of rows × columns blocks, row_stride floats from row to row. */
     void (*max)(const float *in, size_t row_stride, int rows, int columns, float *out);
-    /* A row of 3×3 windows, 2 apart, over 1 to 3 rows of `width` blocks: out[x][k] = max over
-     * columns 2x - 1 … 2x + 1 as far as there are such, x = 0 … (width - 1) / 2; and over what is
-     * at `out`, if `more`. */
-    void (*max_row)(const float *in, size_t row_stride, int rows, int width, bool more, float *out);
+    /* out[j] = max(a[j], out[j]) over n consecutive blocks. */
+    void (*larger)(const float *a, int n, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */
     void (*mean)(const float *in, int n, float *out);
     /* out[j][k] = act(in[j][k] * scale[k] + shift[k]) over n consecutive blocks; in place allowed.

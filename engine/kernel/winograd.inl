@@ -144,18 +144,25 @@ SIMD void store_outputs(const struct winograd_out *t, const vec *columns, int v,
     }
 }
 
+/* The first dimension of Aᵀ m A. */
+SIMD void columns_out(const float *in, size_t stride, vec *columns, int side)
+{
+    vec p[49];
+#pragma GCC unroll 7
+    for (int x = 0; x < side; x++) {
+#pragma GCC unroll 7
+        for (int y = 0; y < side; y++)
+            p[y * side + x] = vec_load(in + (size_t)(y * side + x) * stride);
+        filter_out(p + x, columns + x, side, side);
+    }
+}
+
 SIMD void transform_out(const struct winograd_out *t, int side)
 {
     const int m = side == 4 ? 2 : 4;
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec p[49], columns[28];
-#pragma GCC unroll 7
-        for (int x = 0; x < side; x++) {
-#pragma GCC unroll 7
-            for (int y = 0; y < side; y++)
-                p[y * side + x] = vec_load(t->in + (size_t)(y * side + x) * t->in_stride + v);
-            filter_out(p + x, columns + x, side, side);
-        }
+        vec columns[28];
+        columns_out(t->in + v, t->in_stride, columns, side);
         if (t->columns < m)
             store_outputs(t, columns, v, side, t->columns, t->residual, t->relu);
         else if (t->residual)
@@ -220,6 +227,79 @@ static void winograd_out_6(const struct winograd_out *t)
 static void winograd_out_7(const struct winograd_out *t)
 {
     transform_out(t, 7);
+}
+
+/* Row y of a tile's outputs, -∞ where it is outside. */
+SIMD void pool_values(const struct winograd_pool *t, const vec *columns, int y, int rows, int width,
+                      vec bias, vec *out)
+{
+    vec row[4];
+    filter_out_7(columns + 7 * y, row, 1);
+#pragma GCC unroll 4
+    for (int x = 0; x < 4; x++) {
+        const vec value = vec_add(row[x], bias);
+        out[x] = y >= rows || x >= width ? vec_set1(-__builtin_inff())
+                 : t->relu               ? vec_max(value, vec_set1(0.0f))
+                                         : value;
+    }
+}
+
+/* Four columns of maxima into two windows and a part of the next. */
+SIMD void pool_row(const vec *m, vec *edge, float *out, int width, bool more)
+{
+    vec left = vec_max(*edge, vec_max(m[0], m[1]));
+    vec right = vec_max(m[1], vec_max(m[2], m[3]));
+    *edge = m[3];
+    if (!out)
+        return;
+    vec_store(out, more ? vec_max(left, vec_load(out)) : left);
+    if (width > 2)
+        vec_store(out + CHANNEL_BLOCK, more ? vec_max(right, vec_load(out + CHANNEL_BLOCK)) : right);
+}
+
+SIMD void pool_tile(const struct winograd_pool *t, int tile, int v, int rows, int width, vec *edge)
+{
+    vec columns[28], a[4], b[4], m[4];
+    const vec bias = vec_load(t->bias + v);
+    float *out[3];
+    for (int i = 0; i < 3; i++)
+        out[i] = t->out[i] ? t->out[i] + 2 * tile * CHANNEL_BLOCK + v : NULL;
+    columns_out(t->in + tile * CHANNEL_BLOCK + v, t->in_stride, columns, 7);
+    pool_values(t, columns, 0, rows, width, bias, a);
+    pool_values(t, columns, 1, rows, width, bias, b);
+#pragma GCC unroll 4
+    for (int x = 0; x < 4; x++)
+        m[x] = vec_max(a[x], b[x]);
+    pool_row(m, &edge[0], out[0], width, t->more);
+    pool_values(t, columns, 2, rows, width, bias, a);
+#pragma GCC unroll 4
+    for (int x = 0; x < 4; x++)
+        m[x] = vec_max(a[x], b[x]);
+    pool_values(t, columns, 3, rows, width, bias, a);
+#pragma GCC unroll 4
+    for (int x = 0; x < 4; x++)
+        m[x] = vec_max(m[x], a[x]);
+    pool_row(m, &edge[1], out[1], width, false);
+    pool_row(a, &edge[2], out[2], width, false);
+}
+
+static void winograd_pool_7(const struct winograd_pool *t)
+{
+    for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
+        vec edge[3];
+        for (int i = 0; i < 3; i++)
+            edge[i] = t->left ? vec_set1(-__builtin_inff())
+                              : vec_load(t->edge + i * CHANNEL_BLOCK + v);
+        for (int tile = 0; tile < t->n; tile++) {
+            const int width = t->columns - 4 * tile;
+            if (t->rows == 4 && width >= 4)
+                pool_tile(t, tile, v, 4, 4, edge);
+            else
+                pool_tile(t, tile, v, t->rows, width, edge);
+        }
+        for (int i = 0; i < 3; i++)
+            vec_store(t->edge + i * CHANNEL_BLOCK + v, edge[i]);
+    }
 }
 
 /* The rest of the depth, GEMM_STEP by GEMM_STEP: acc[r][v] += in[r][step * i] * b[i][v]. */

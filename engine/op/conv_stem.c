@@ -8,8 +8,8 @@
  *
  * A thread takes a band of tile rows, and each row through all steps: squares, transform, products,
  * transform back, pool. Nothing between the image and the pool's output leaves its L2. A window
- * over two tile rows is pooled in two parts; where the rows are of two bands, the upper one's last
- * row of outputs is kept, and its part (a seam) follows when all bands are done. A maximum has no
+ * over two tile rows is pooled in two parts; where the rows are of two bands, the upper part
+ * (a seam) is kept, and follows when all bands are done. A maximum has no
  * rounding, so that bands may be cut in any way.
  *
  * Without a max pool, the outputs are written to where they belong.
@@ -53,9 +53,10 @@ static size_t plane_size(int tiles)
     return (size_t)tiles * CHANNEL_BLOCK + PAD;
 }
 
-static size_t out_row(const struct stem *s)
+static struct shape pooled_shape(const struct stem *s)
 {
-    return (size_t)s->spec.out.w * CHANNEL_BLOCK;
+    const struct shape out = s->spec.out;
+    return (struct shape){out.c, (out.h + 1) / 2, (out.w + 1) / 2};
 }
 
 /* What a thread keeps of a tile row. */
@@ -64,7 +65,7 @@ struct room {
     float *columns;  /* [square_columns of a group][SIDE][16] */
     float *values;   /* [P][plane_size] */
     float *products; /* [CHUNK][P][plane_size] */
-    float *rows;     /* [out_blocks][M][out.w][16], if it pools */
+    float *edges;    /* [out_blocks][3][16], if it pools: see winograd_pool */
 };
 
 /* Floats of each, in that order. */
@@ -74,7 +75,7 @@ static void room_sizes(const struct stem *s, size_t sizes[5])
     sizes[1] = (size_t)(SIDE * square_columns(MAX_GROUP)) * CHANNEL_BLOCK;
     sizes[2] = N_PRODUCTS * plane_size(MAX_GROUP);
     sizes[3] = CHUNK * sizes[2];
-    sizes[4] = s->pools ? (size_t)(s->out_blocks * M) * out_row(s) : 0;
+    sizes[4] = (size_t)(s->out_blocks * 3 * CHANNEL_BLOCK);
 }
 
 static struct room room_of_thread(const struct stem *s, const struct op_args *args)
@@ -87,7 +88,7 @@ static struct room room_of_thread(const struct stem *s, const struct op_args *ar
     room.columns = room.squares + sizes[0];
     room.values = room.columns + sizes[1];
     room.products = room.values + sizes[2];
-    room.rows = room.products + sizes[3];
+    room.edges = room.products + sizes[3];
     return room;
 }
 
@@ -112,12 +113,13 @@ struct stem_run {
     bool pooled;
 };
 
-/* Output rows [M * row, …) of all blocks, from where they go. */
-struct target {
-    float *out;
-    const float *residual;
-    size_t block; /* floats from block to block */
-};
+/* Bands differ by one row at most, the longer ones first: the others even out who was late. */
+static int band_start(const struct stem_run *run, int band)
+{
+    const int rows = run->stem->tile_rows / run->n_bands,
+              longer = run->stem->tile_rows % run->n_bands;
+    return band * rows + (band < longer ? band : longer);
+}
 
 /* Rows of squares from the `have`-th on that tile row `row` reads: the others are there. */
 static void gather(const struct stem_run *run, const struct room *room, int row, int have)
@@ -169,136 +171,120 @@ static void multiply(const struct stem *s, const struct room *room, int n, int b
     }
 }
 
-/* The products of n tiles, an output block's, back to outputs. */
-static void transform_out(const struct stem_run *run, const float *products, int n, int block,
-                          struct winograd_out tile, int columns)
-{
-    const struct op_spec *spec = &run->stem->spec;
-    tile.in_stride = plane_size(n);
-    tile.bias = run->stem->bias + (size_t)block * CHANNEL_BLOCK;
-    tile.row_stride = out_row(run->stem);
-    tile.relu = spec->attrs.relu && !run->args->no_relu;
-    for (int t = 0; t < n; t++, columns -= M) {
-        tile.in = products + (size_t)t * CHANNEL_BLOCK;
-        tile.columns = columns < M ? columns : M;
-        spec->kernels->winograd_out_7(&tile);
-        tile.out += M * CHANNEL_BLOCK;
-        if (tile.residual)
-            tile.residual += M * CHANNEL_BLOCK;
-    }
-}
-
 static int row_height(const struct stem *s, int row)
 {
     const int left = s->spec.out.h - M * row;
     return left < M ? left : M;
 }
 
-/* Tiles [from, to) of a row, all the way to their outputs. */
-static void convolve(const struct stem_run *run, const struct room *room, int row, int from, int to,
-                     const struct target *target)
+/* Tiles [from, to) of a row, one output block. */
+struct part {
+    int row, from, to, block;
+    const float *products;
+};
+
+/* Back to outputs. */
+static void transform_out(const struct stem_run *run, const struct part *part)
 {
     const struct stem *s = run->stem;
-    const size_t at = (size_t)(M * from * CHANNEL_BLOCK), of_block = plane_size(to - from);
+    const size_t line = (size_t)s->spec.out.w * CHANNEL_BLOCK;
+    const size_t at = (size_t)(part->block * s->spec.out.h + M * part->row) * line;
+    for (int t = part->from; t < part->to; t++) {
+        const size_t place = at + (size_t)(M * t * CHANNEL_BLOCK);
+        const int left = s->spec.out.w - M * t;
+        const struct winograd_out tile = {
+            .in = part->products + (size_t)((t - part->from) * CHANNEL_BLOCK),
+            .in_stride = plane_size(part->to - part->from),
+            .bias = s->bias + (size_t)part->block * CHANNEL_BLOCK,
+            .residual = run->args->residual ? run->args->residual + place : NULL,
+            .out = run->args->out + place,
+            .row_stride = line,
+            .rows = row_height(s, part->row),
+            .columns = left < M ? left : M,
+            .relu = s->spec.attrs.relu && !run->args->no_relu,
+        };
+        s->spec.kernels->winograd_out_7(&tile);
+    }
+}
+
+/* Row `row` of the pool's outputs, an output block's. */
+static float *pooled_at(const struct stem_run *run, int block, int row)
+{
+    const struct shape pooled = pooled_shape(run->stem);
+    return run->args->out + (size_t)((block * pooled.h + row) * pooled.w) * CHANNEL_BLOCK;
+}
+
+/* What the last tile row of a band gives to the windows below, an output block's. */
+static float *seam_at(const struct stem_run *run, int band, int block)
+{
+    const struct stem *s = run->stem;
+    return run->args->scratch +
+           (size_t)((band * s->out_blocks + block) * pooled_shape(s).w) * CHANNEL_BLOCK;
+}
+
+/* Back to outputs, and these into the pool's. */
+static void transform_pooled(const struct stem_run *run, const struct room *room, int band,
+                             const struct part *part)
+{
+    const struct stem *s = run->stem;
+    const int row = part->row, block = part->block, height = row_height(s, row);
+    struct winograd_pool tiles = {
+        .in = part->products,
+        .in_stride = plane_size(part->to - part->from),
+        .bias = s->bias + (size_t)block * CHANNEL_BLOCK,
+        .edge = room->edges + (size_t)(block * 3) * CHANNEL_BLOCK,
+        .out = {pooled_at(run, block, 2 * row)},
+        .n = part->to - part->from,
+        .rows = height,
+        .columns = s->spec.out.w - M * part->from,
+        .left = part->from == 0,
+        .more = row > band_start(run, band),
+        .relu = s->spec.attrs.relu && !run->args->no_relu,
+    };
+    if (height > 2)
+        tiles.out[1] = pooled_at(run, block, 2 * row + 1);
+    if (row + 1 < s->tile_rows)
+        tiles.out[2] = row + 1 < band_start(run, band + 1) ? pooled_at(run, block, 2 * row + 2)
+                                                           : seam_at(run, band, block);
+    for (int i = 0; i < 3; i++)
+        tiles.out[i] = tiles.out[i] ? tiles.out[i] + 2 * part->from * CHANNEL_BLOCK : NULL;
+    s->spec.kernels->winograd_pool_7(&tiles);
+}
+
+/* Tiles [from, to) of a row, all the way. */
+static void convolve(const struct stem_run *run, const struct room *room, int band, int row,
+                     int from, int to)
+{
+    const struct stem *s = run->stem;
     transform_in(s, room, row, from, to);
     for (int block = 0, end; block < s->out_blocks; block = end) {
         end = chunk_end(s, block);
         multiply(s, room, to - from, block, end);
         for (int b = block; b < end; b++) {
-            const size_t place = (size_t)b * target->block + at;
-            const struct winograd_out tile = {
-                .residual = target->residual ? target->residual + place : NULL,
-                .out = target->out + place,
-                .rows = row_height(s, row),
-            };
-            transform_out(run, room->products + (size_t)((b - block) * N_PRODUCTS) * of_block,
-                          to - from, b, tile, s->spec.out.w - M * from);
+            const struct part part = {row, from, to, b,
+                                      room->products + (size_t)((b - block) * N_PRODUCTS) *
+                                                           plane_size(to - from)};
+            if (run->pooled)
+                transform_pooled(run, room, band, &part);
+            else
+                transform_out(run, &part);
         }
     }
 }
 
-static void convolve_row(const struct stem_run *run, const struct room *room, int row,
-                         const struct target *target)
-{
-    const int n = run->stem->tile_columns, n_groups = (n + MAX_GROUP - 1) / MAX_GROUP;
-    for (int g = 0; g < n_groups; g++)
-        convolve(run, room, row, n * g / n_groups, n * (g + 1) / n_groups, target);
-}
-
-/* ---- the pool -------------------------------------------------------------------------------- */
-
-/* Row `row` of the pool's outputs, block b. */
-static float *pooled_at(const struct stem_run *run, int b, int row)
-{
-    const struct shape out = run->stem->spec.out;
-    const int w = (out.w + 1) / 2, h = (out.h + 1) / 2;
-    return run->args->out + (size_t)((b * h + row) * w) * CHANNEL_BLOCK;
-}
-
-/* Where the last row of outputs of band `band` is kept, block by block. */
-static float *seam_at(const struct stem_run *run, int band, int b)
-{
-    const struct stem *s = run->stem;
-    return run->args->scratch + (size_t)(band * s->out_blocks + b) * out_row(s);
-}
-
-/* The outputs of a tile row into the pool's: rows 0 and 1 are the lower part of a window, whose
- * upper part is there already but for the first row of a band; rows 1 to 3 are one; row 3 is the
- * upper part of the next, and the seam behind the last row of a band. */
-static void pool_row(const struct stem_run *run, const struct room *room, int row, int band,
-                     bool first, bool last)
-{
-    const struct stem *s = run->stem;
-    const struct kernels *k = s->spec.kernels;
-    const int height = row_height(s, row), w = s->spec.out.w;
-    const size_t line = out_row(s);
-    for (int b = 0; b < s->out_blocks; b++) {
-        const float *in = room->rows + (size_t)(b * M) * line;
-        k->max_row(in, line, height < 2 ? height : 2, w, !first, pooled_at(run, b, 2 * row));
-        if (height > 2)
-            k->max_row(in + line, line, height - 1, w, false, pooled_at(run, b, 2 * row + 1));
-        if (row + 1 == s->tile_rows)
-            continue;
-        if (last)
-            memcpy(seam_at(run, band, b), in + 3 * line, line * sizeof *in);
-        else
-            k->max_row(in + 3 * line, line, 1, w, false, pooled_at(run, b, 2 * row + 2));
-    }
-}
-
 /* ---- running --------------------------------------------------------------------------------- */
-
-/* Bands differ by one row at most, the longer ones first: the others even out who was late. */
-static int band_start(const struct stem_run *run, int band)
-{
-    const int rows = run->stem->tile_rows / run->n_bands,
-              longer = run->stem->tile_rows % run->n_bands;
-    return band * rows + (band < longer ? band : longer);
-}
-
-static struct target target_of(const struct stem_run *run, const struct room *room, int row)
-{
-    const struct stem *s = run->stem;
-    if (run->pooled)
-        return (struct target){room->rows, NULL, M * out_row(s)};
-    const size_t at = (size_t)(M * row) * out_row(s);
-    const float *residual = run->args->residual;
-    return (struct target){run->args->out + at, residual ? residual + at : NULL,
-                           (size_t)s->spec.out.h * out_row(s)};
-}
 
 /* Item: a band. */
 static void band_item(void *context, int band)
 {
     const struct stem_run *run = context;
     const int first = band_start(run, band), end = band_start(run, band + 1);
+    const int n = run->stem->tile_columns, n_groups = (n + MAX_GROUP - 1) / MAX_GROUP;
     const struct room room = room_of_thread(run->stem, run->args);
     for (int row = first; row < end; row++) {
-        const struct target target = target_of(run, &room, row);
         gather(run, &room, row, row == first ? 0 : SIDE - M);
-        convolve_row(run, &room, row, &target);
-        if (run->pooled)
-            pool_row(run, &room, row, band, row == first, row + 1 == end);
+        for (int g = 0; g < n_groups; g++)
+            convolve(run, &room, band, row, n * g / n_groups, n * (g + 1) / n_groups);
     }
 }
 
@@ -308,16 +294,13 @@ static void seam_item(void *context, int band)
     const struct stem_run *run = context;
     const struct stem *s = run->stem;
     for (int b = 0; b < s->out_blocks; b++)
-        s->spec.kernels->max_row(seam_at(run, band, b), 0, 1, s->spec.out.w, true,
-                                 pooled_at(run, b, 2 * band_start(run, band + 1)));
+        s->spec.kernels->larger(seam_at(run, band, b), pooled_shape(s).w,
+                                pooled_at(run, b, 2 * band_start(run, band + 1)));
 }
 
 static void run_bands(const struct stem *s, const struct op_args *args, bool pooled)
 {
-    const struct shape out = s->spec.out;
-    const size_t image =
-        pooled ? shape_blocked_size((struct shape){out.c, (out.h + 1) / 2, (out.w + 1) / 2})
-               : shape_blocked_size(out);
+    const size_t image = shape_blocked_size(pooled ? pooled_shape(s) : s->spec.out);
     const int n_bands = BANDS_PER_THREAD * rn_threads_count(args->threads);
     for (int i = 0; i < args->n; i++) {
         struct op_args one = *args;
@@ -444,7 +427,8 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
     room_sizes(s, sizes);
     for (int i = 0; i < 5; i++)
         room += sizes[i];
-    const size_t seams = (size_t)((s->tile_rows - 1) * s->out_blocks) * out_row(s);
+    const size_t seams =
+        (size_t)((s->tile_rows - 1) * s->out_blocks * pooled_shape(s).w) * CHANNEL_BLOCK;
     *out = (struct op_prepared){
         .data = s,
         .run = run,

@@ -204,43 +204,6 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
     }
 }
 
-/* Window x of a row of 3×3 windows, channel c, with what was there before. */
-static float row_maximum(const float *in, int row_stride, int rows, int width, int x, int c,
-                         float before)
-{
-    float most = before;
-    for (int y = 0; y < rows; y++)
-        for (int column = 2 * x - 1; column <= 2 * x + 1; column++)
-            if (column >= 0 && column < width)
-                most = fmaxf(most, in[y * row_stride + column * CHANNEL_BLOCK + c]);
-    return most;
-}
-
-Test(kernels, rows_of_maxima_equal_plain_loops)
-{
-    enum { WIDTH = 7, STRIDE_OF_ROW = (WIDTH + 1) * CHANNEL_BLOCK, OUT = (WIDTH + 1) / 2 };
-    static _Alignas(64) float in[3 * STRIDE_OF_ROW], out[(OUT + 1) * CHANNEL_BLOCK];
-    float before[(OUT + 1) * CHANNEL_BLOCK];
-    uint64_t seed = 6;
-    random_fill(&seed, in, sizeof in / sizeof *in);
-    random_fill(&seed, before, sizeof before / sizeof *before);
-    for (size_t i = 0; i < kernels_count() * 3 * WIDTH * 2; i++) {
-        const struct kernels *k = kernels_at(i / (3 * WIDTH * 2));
-        const int rows = 1 + (int)(i % 3), width = 1 + (int)(i / 3 % WIDTH);
-        const bool more = i / (3 * WIDTH) % 2 != 0;
-        memcpy(out, before, sizeof out);
-        k->max_row(in, STRIDE_OF_ROW, rows, width, more, out);
-        for (int j = 0; j < (OUT + 1) * CHANNEL_BLOCK; j++) {
-            const int x = j / CHANNEL_BLOCK;
-            const float want = 2 * x >= width
-                                   ? before[j]
-                                   : row_maximum(in, STRIDE_OF_ROW, rows, width, x,
-                                                 j % CHANNEL_BLOCK, more ? before[j] : -INFINITY);
-            cr_assert_eq(out[j], want, "%s: %d rows of %d, window %d", k->name, rows, width, x);
-        }
-    }
-}
-
 Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
 {
     enum { N = 7 };
@@ -280,6 +243,11 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
                 cr_assert_float_eq((double)out[c], relu && want < 0 ? 0 : want, 1e-6, "%s: affine",
                                    k->name);
             }
+            memcpy(out, b, sizeof out);
+            k->larger(a, N - 1, out);
+            for (int c = 0; c < N * CHANNEL_BLOCK; c++)
+                cr_assert_eq(out[c], c < (N - 1) * CHANNEL_BLOCK ? fmaxf(a[c], b[c]) : b[c],
+                             "%s: larger", k->name);
             k->add(a, b, relu, N, out);
             for (int c = 0; c < N * CHANNEL_BLOCK; c++)
                 cr_assert_eq(out[c], relu ? fmaxf(a[c] + b[c], 0) : a[c] + b[c], "%s: add",
