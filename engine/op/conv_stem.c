@@ -8,9 +8,9 @@
  *
  * A thread takes a band of tile rows, and each row through all steps: squares, transform, products,
  * transform back, pool. Nothing between the image and the pool's output leaves its L2. A window
- * over two tile rows is pooled in two parts; where the rows are of two bands, the upper part
- * (a seam) is kept, and follows when all bands are done. A maximum has no
- * rounding, so that bands may be cut in any way.
+ * over two tile rows is pooled in two parts; where the rows are of two bands, the upper part (a
+ * seam) is kept, and follows when all bands are done. A maximum has no rounding, so that bands may
+ * be cut in any way.
  *
  * Without a max pool, the outputs are written to where they belong.
  *
@@ -27,14 +27,15 @@
 #define M 4    /* outputs of a tile, a dimension, */
 #define SIDE 7 /* and inputs */
 #define N_PRODUCTS (SIDE * SIDE)
-#define MAX_GROUP 15       /* tiles that go through the products together */
-#define CHUNK 4            /* output blocks whose products are kept at a time */
+#define MAX_GROUP 30       /* tiles that go through the products together */
+#define CHUNK_TILES 2      /* of a chunk: so many times the output blocks of a register tile */
 #define BANDS_PER_THREAD 4 /* so that a slow thread does not keep the others waiting */
 #define PAD CHANNEL_BLOCK  /* keeps planes from meeting in one set of the cache */
 
 struct stem {
     struct op_spec spec;
     int tile_rows, tile_columns, out_blocks;
+    int chunk;                   /* output blocks whose products are kept at a time */
     int depth[N_PRODUCTS];       /* of each product, which may have */
     bool even[N_PRODUCTS];       /* channels 0, 2, 4, … only */
     int before[N_PRODUCTS + 1];  /* depths of those before it */
@@ -64,7 +65,7 @@ struct room {
     float *squares;  /* [SIDE][square_columns][16]: row r of squares in r % SIDE */
     float *columns;  /* [square_columns of a group][SIDE][16] */
     float *values;   /* [P][plane_size] */
-    float *products; /* [CHUNK][P][plane_size] */
+    float *products; /* [chunk][P][plane_size] */
     float *edges;    /* [out_blocks][3][16], if it pools: see winograd_pool */
 };
 
@@ -74,7 +75,7 @@ static void room_sizes(const struct stem *s, size_t sizes[5])
     sizes[0] = (size_t)(SIDE * square_columns(s->tile_columns)) * CHANNEL_BLOCK;
     sizes[1] = (size_t)(SIDE * square_columns(MAX_GROUP)) * CHANNEL_BLOCK;
     sizes[2] = N_PRODUCTS * plane_size(MAX_GROUP);
-    sizes[3] = CHUNK * sizes[2];
+    sizes[3] = (size_t)s->chunk * sizes[2];
     sizes[4] = (size_t)(s->out_blocks * 3 * CHANNEL_BLOCK);
 }
 
@@ -94,7 +95,7 @@ static struct room room_of_thread(const struct stem *s, const struct op_args *ar
 
 static int chunk_end(const struct stem *s, int block)
 {
-    return block + CHUNK < s->out_blocks ? block + CHUNK : s->out_blocks;
+    return block + s->chunk < s->out_blocks ? block + s->chunk : s->out_blocks;
 }
 
 /* Where the weights of product p of the chunk of output blocks from `block` on begin. */
@@ -366,7 +367,7 @@ static void pack(const struct stem *s, const struct winograd_filter *filter, flo
 {
     float products[N_PRODUCTS][CHANNEL_BLOCK];
     for (int b = 0; b < s->out_blocks; b++) {
-        const int first = b / CHUNK * CHUNK;
+        const int first = b / s->chunk * s->chunk;
         for (int i = 0; i < 4 * s->spec.in.c; i++) {
             transform_channel(s, filter, b, i, products);
             for (int p = 0; p < N_PRODUCTS; p++) {
@@ -409,7 +410,8 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
     *s = (struct stem){.spec = *spec,
                        .tile_rows = (spec->out.h + M - 1) / M,
                        .tile_columns = (spec->out.w + M - 1) / M,
-                       .out_blocks = channel_blocks(spec->out.c)};
+                       .out_blocks = channel_blocks(spec->out.c),
+                       .chunk = CHUNK_TILES * spec->kernels->conv_blocks};
     s->pools = takes_pool(spec->pool);
     choose_depths(s);
     const size_t out_channels = (size_t)(s->out_blocks * CHANNEL_BLOCK);
