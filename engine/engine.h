@@ -256,7 +256,7 @@ void rn_session_features(struct rn_session *session, const float *input, size_t 
 
 /* A step of the compiled plan and how long it took in the last run. */
 struct rn_step {
-    const char *name, *algorithm; /* "layer1.0.conv1", "direct" */
+    const char *name, *algorithm; /* "layer1.0.conv1", "direct"; "fused": a part of another step */
     uint64_t flops;               /* of the layer's definition, one image */
     uint64_t work;                /* of the algorithm: less with Winograd's and Strassen's */
     uint64_t weights_bytes;       /* packed, read once in a run or once per image */

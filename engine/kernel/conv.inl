@@ -11,9 +11,9 @@
 #define VEC_AT(v, stride)                                                                          \
     ((size_t)((v) / BLOCK_VECS) * (stride) + (size_t)((v) % BLOCK_VECS * VEC_FLOATS))
 
-/* One channel block under one tap: acc[r][v] += in[r][i] * w[i][v], i = 0 … depth-1. */
+/* One channel block under one tap: acc[r][v] += in[r][step * i] * w[i][v], i = 0 … depth-1. */
 SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float *w, size_t w_stride,
-                     int rows, int n_out, int depth)
+                     int rows, int n_out, int depth, int step)
 {
 #pragma GCC unroll 16
     for (int i = 0; i < depth; i++) {
@@ -23,7 +23,7 @@ SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float 
             wv[v] = vec_load(w + VEC_AT(v, w_stride) + i * CHANNEL_BLOCK);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
-            vec x = vec_set1(in[r][i]);
+            vec x = vec_set1(in[r][step * i]);
 #pragma GCC unroll 4
             for (int v = 0; v < n_out * BLOCK_VECS; v++)
                 vec_accumulate(&acc[r][v], x, wv[v]);
@@ -83,7 +83,7 @@ SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
         for (int b = 0; b < t->n_blocks; b++) {
             for (int line = 0; line < t->n_fetch; line++, fetch += CHANNEL_BLOCK)
                 __builtin_prefetch(fetch, 0, 2);
-            tile_block(acc, in, w, t->weights_stride, rows, n_out, depth);
+            tile_block(acc, in, w, t->weights_stride, rows, n_out, depth, 1);
             w += (size_t)depth * CHANNEL_BLOCK;
 #pragma GCC unroll 16
             for (int r = 0; r < rows; r++)

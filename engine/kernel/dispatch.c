@@ -48,9 +48,9 @@ __attribute__((constructor)) static void make_tables(void)
         struct kernels *k = &tables[n_tables++];
         rows[i].init(k);
         for (int kind = 0; kind < WINOGRAD_KINDS; kind++)
-            assert(k->winograd_in[kind] && k->winograd_out[kind]);
-        assert(k->gemm && k->multiply_add);
-        assert(k->name && k->conv && k->max && k->mean && k->affine && k->add);
+            assert(k->winograd_out[kind] && (kind == WINOGRAD_STEM || k->winograd_in[kind]));
+        assert(k->gemm && k->winograd_in_stem && k->winograd_pool_stem && k->multiply_add);
+        assert(k->name && k->conv && k->max && k->larger && k->mean && k->affine && k->add);
         assert(k->conv_rows >= 1 && k->conv_rows <= KERNEL_MAX_ROWS);
         assert(k->conv_blocks == 1 || k->conv_blocks == 2);
     }

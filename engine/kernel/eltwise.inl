@@ -19,6 +19,12 @@ static void max(const float *in, size_t row_stride, int rows, int columns, float
     }
 }
 
+static void larger(const float *a, int n, float *out)
+{
+    for (size_t at = 0; at < (size_t)n * CHANNEL_BLOCK; at += VEC_FLOATS)
+        vec_store(out + at, vec_max(vec_load(a + at), vec_load(out + at)));
+}
+
 static void mean(const float *in, int n, float *out)
 {
     vec scale = vec_set1(1.0f / (float)n);

@@ -51,7 +51,7 @@ struct conv_tile {
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
  * the order of i whatever the number of rows. Strides in floats, multiples of 16. */
-#define GEMM_TAIL 12 /* of the stem: four pixels of three colours */
+#define GEMM_STEP 3 /* of the stem: a pixel of three colours */
 struct gemm {
     const float *a;            /* [rows][depth] */
     const float *b;            /* [n_out][depth][16] */
@@ -59,16 +59,17 @@ struct gemm {
     float *c;                  /* [n_out][rows][16] */
     size_t a_stride, c_stride; /* from row to row */
     size_t c_block;            /* from one block of columns to the next */
-    int rows, depth;           /* depth: a multiple of 16, and then none or GEMM_TAIL */
+    int rows, depth;           /* depth: a multiple of 16, and then one of GEMM_STEP */
     int n_out;                 /* any number */
+    bool even; /* a's values 0, 2, 4, … only; depth: a multiple of GEMM_STEP below 9 */
 };
 
 /* Winograd's minimal filters of m×m outputs; winograd.inl has their formulas. */
 enum winograd_kind {
     WINOGRAD_2,       /* F(2×2, 3×3) */
     WINOGRAD_4,       /* F(4×4, 3×3) */
-    WINOGRAD_STEM,    /* F(3×3, 4×4) */
     WINOGRAD_STRIDED, /* 3×3 outputs of a 3×3 kernel at stride 2 */
+    WINOGRAD_STEM,    /* F(4×4, 4×4); its input is transformed by the row */
     WINOGRAD_KINDS
 };
 
@@ -81,6 +82,16 @@ struct winograd_in {
     size_t out_stride;
 };
 
+/* The stem's F(4×4, 4×4), side 7: the transforms of n tiles side by side, each 4 positions from the
+ * one before, of 16 channels, into out[tile * out_row + p * out_plane]. */
+struct winograd_row {
+    const float *rows[7]; /* [4n + 3][16] */
+    int n;
+    float *columns; /* [4n + 3][7][16]: what is transformed in one dimension only */
+    float *out;
+    size_t out_row, out_plane;
+};
+
 /* The transform of one tile of products back to m×m positions × 16 channels, of which the first
  * rows × columns are inside the map: act(transformed + bias + residual). */
 struct winograd_out {
@@ -91,6 +102,23 @@ struct winograd_out {
     float *out;            /* position (y, x) at out + y * row_stride + x * 16 */
     size_t row_stride;
     int rows, columns;
+    bool relu;
+};
+
+/* The same for F(4×4, 4×4), n tiles side by side, and a 3×3 max pool at stride 2 behind it, whose
+ * windows begin a position above and left of the tiles. A row of tiles gives the lower part of a
+ * row of windows, a whole one, and the upper part of a third; a tile so of columns. What the tiles
+ * to the left gave to the first ones' windows is in `edge`, where the last tile leaves the same. */
+struct winograd_pool {
+    const float *in; /* [49][n][16], in_stride floats from product to product */
+    size_t in_stride;
+    const float *bias; /* [16] */
+    float *edge;       /* [3][16] */
+    float *out[3];     /* [2n][16]; NULL: there is no such row */
+    int n, rows;
+    int columns; /* of positions inside the map, from the first tile on */
+    bool left;   /* no tile is left of the first: `edge` is only written */
+    bool more;   /* out[0] has the upper part */
     bool relu;
 };
 
@@ -193,8 +221,10 @@ struct kernels {
     int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
     void (*conv)(const struct conv_tile *tile);
     void (*gemm)(const struct gemm *gemm);
-    void (*winograd_in[WINOGRAD_KINDS])(const struct winograd_in *tile);
+    void (*winograd_in[WINOGRAD_STEM])(const struct winograd_in *tile);
+    void (*winograd_in_stem)(const struct winograd_row *row);
     void (*winograd_out[WINOGRAD_KINDS])(const struct winograd_out *tile);
+    void (*winograd_pool_stem)(const struct winograd_pool *row);
     void (*strassen_in)(const struct strassen_in *sums);
     void (*strassen_out)(const struct strassen_out *sums);
     /* NULL where there is no matrix unit. */
@@ -206,6 +236,8 @@ struct kernels {
     int (*multiply_add)(int n, float *sum);
     /* out[k] = max over a window of rows × columns blocks, row_stride floats from row to row. */
     void (*max)(const float *in, size_t row_stride, int rows, int columns, float *out);
+    /* out[j] = max(a[j], out[j]) over n consecutive blocks. */
+    void (*larger)(const float *a, int n, float *out);
     /* out[k] = mean over the n consecutive blocks at in. */
     void (*mean)(const float *in, int n, float *out);
     /* out[j][k] = act(in[j][k] * scale[k] + shift[k]) over n consecutive blocks; in place allowed.

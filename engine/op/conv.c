@@ -47,23 +47,20 @@ int conv_part_start(const struct kernels *kernels, int out_blocks, int part, int
     return block < out_blocks ? block : out_blocks;
 }
 
-/* Winograd's filter for the layer; WINOGRAD_KINDS: none. */
-static enum winograd_kind choose_winograd(const struct op_spec *s)
+/* False: none of the filters is for this layer, or worth it. */
+static bool choose_winograd(const struct op_spec *s, enum winograd_kind *kind)
 {
     const struct op_attrs *a = &s->attrs;
-    if (s->direct)
-        return WINOGRAD_KINDS;
-    if (s->in_border >= 0)
-        return conv_winograd_stem_possible(s) ? WINOGRAD_STEM : WINOGRAD_KINDS;
-    if (a->kernel != 3 || a->pad != 1 || a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS ||
-        s->out.c < WINOGRAD_MIN_CHANNELS)
-        return WINOGRAD_KINDS;
+    if (s->direct || s->in_border >= 0 || a->kernel != 3 || a->stride > 2 || a->pad != 1 ||
+        a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
+        return false;
     const int side = s->out.h < s->out.w ? s->out.h : s->out.w;
-    if (a->stride == 2)
-        return side >= WINOGRAD_STRIDED_MIN_SIDE ? WINOGRAD_STRIDED : WINOGRAD_KINDS;
-    if (a->stride > 2)
-        return WINOGRAD_KINDS;
-    return side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4 : WINOGRAD_2;
+    if (a->stride == 2) {
+        *kind = WINOGRAD_STRIDED;
+        return side >= WINOGRAD_STRIDED_MIN_SIDE;
+    }
+    *kind = side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4 : WINOGRAD_2;
+    return true;
 }
 
 static bool choose_strassen(const struct op_spec *s)
@@ -81,8 +78,10 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
 {
     if (!spec->direct && conv_bf16x3_possible(spec))
         return conv_bf16x3_prepare(spec, arena, out, err);
-    const enum winograd_kind kind = choose_winograd(spec);
-    if (kind != WINOGRAD_KINDS)
+    if (!spec->direct && conv_stem_possible(spec))
+        return conv_stem_prepare(spec, arena, out, err);
+    enum winograd_kind kind;
+    if (choose_winograd(spec, &kind))
         return conv_winograd_prepare(spec, kind, arena, out, err);
     return choose_strassen(spec) ? conv_strassen_prepare(spec, arena, out, err)
                                  : conv_direct_prepare(spec, arena, out, err);

@@ -10,13 +10,17 @@
 enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
                                    struct op_prepared *out, struct rn_error *err);
 
-/* One group. WINOGRAD_2 and _4: 3×3 at stride 1 with padding 1 over blocked input;
- * WINOGRAD_STRIDED: the same at stride 2; WINOGRAD_STEM, if that is possible: 7×7 at stride 2 over
- * planar input of up to 4 channels whose border is the padding. */
-bool conv_winograd_stem_possible(const struct op_spec *spec);
+/* 3×3 with padding 1, one group and blocked input: WINOGRAD_2 and _4 at stride 1, WINOGRAD_STRIDED
+ * at stride 2. */
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_kind kind,
                                      struct arena *arena, struct op_prepared *out,
                                      struct rn_error *err);
+
+/* Winograd F(4×4, 4×4) for the stem: 7×7 at stride 2, one group and planar input of up to 4
+ * channels. Reads op_args.images; takes the max pool behind it along. */
+bool conv_stem_possible(const struct op_spec *spec);
+enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena,
+                                 struct op_prepared *out, struct rn_error *err);
 
 /* One step of Strassen's algorithm for 1×1 at stride 1, one group, blocked input, a multiple of 32
  * channels in and out, and an even number of positions. */

@@ -1,14 +1,12 @@
-/* Convolution by Winograd's minimal filtering, F(m×m, r×r): a tile of m×m outputs costs (m+r-1)²
- * multiplications per pair of channels instead of r²m². See kernel/winograd.inl for the transforms.
+/* Convolution of 3×3 by Winograd's minimal filtering: a tile of m×m outputs costs P multiplications
+ * per pair of channels instead of 9m². See kernel/winograd.inl for the transforms.
  *
- * 3×3 kernels at stride 1 are F(2×2, 3×3) or F(4×4, 3×3). The stem, 7×7 at stride 2, is F(3×3,
- * 4×4): the four pixels of every 2×2 square become channels of one position, and what was an image
- * of c channels is a map of 4c, over which a 4×4 kernel goes at stride 1, with zeros where it
- * sticks out of the 7×7 one.
+ * At stride 1 that is F(2×2, 3×3) with 16 or F(4×4, 3×3) with 36; at stride 2 3×3 outputs cost 49,
+ * some of which share their weights. conv_stem.c has the stem's.
  *
  * The map is cut into tiles of m×m outputs. Input tiles are transformed into `values`, one matrix
- * of [tiles][channels] for each of the P = (m+r-1)² products; each is multiplied by its own matrix
- * of transformed weights; the products are transformed back, with bias, residual and ReLU.
+ * of [tiles][channels] for each of the P products; each is multiplied by its matrix of transformed
+ * weights; the products are transformed back, with bias, residual and ReLU.
  *
  * Three ways to spread that, with the same arithmetic. With many tiles a thread takes a group of
  * them through all three steps, and everything between stays in its cache. With few it would read
@@ -22,7 +20,6 @@
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/op/conv.h"
-#include "engine/op/squares.h"
 #include "engine/op/winograd_filter.h"
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
@@ -39,15 +36,11 @@ struct winograd {
     struct op_spec spec;
     enum winograd_kind kind;
     const struct winograd_filter *filter;
-    struct shape map; /* the input, or the squares of the planar one */
-    int pad;          /* of the map */
     int n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
-    int chunk;             /* output blocks whose products are kept at a time */
-    int depth;             /* of the products */
-    size_t scratch_floats; /* before the map of squares */
-    int max_group;         /* tiles that a thread takes along: whole tiles of rows */
-    int min_tiles;         /* of a thread, to be worth reading the weights for */
+    int chunk;     /* output blocks whose products are kept at a time */
+    int max_group; /* tiles that a thread takes along */
+    int min_tiles; /* of a thread, to be worth reading all weights for */
     /* [chunks][weights][blocks of the chunk][channels][16]: in the order of reading;
        [out_blocks][16] */
     const float *weights, *bias;
@@ -79,12 +72,12 @@ static size_t products_plane(int n_tiles)
 /* Where the weights of output block b and product p begin. */
 static size_t panel_at(const struct winograd *w, int b, int p)
 {
-    const size_t panel = (size_t)w->depth * CHANNEL_BLOCK;
+    const size_t panel = (size_t)(w->in_blocks * CHANNEL_BLOCK) * CHANNEL_BLOCK;
     const int first = b / w->chunk * w->chunk, left = w->out_blocks - first;
     const int n = left < w->chunk ? left : w->chunk;
     const int n_weights = w->filter->rows * w->filter->rows;
-    const int weight = winograd_filter_weight(w->filter, p);
-    return (size_t)(first * n_weights + weight * n + b - first) * panel;
+    return (size_t)(first * n_weights + winograd_filter_weight(w->filter, p) * n + b - first) *
+           panel;
 }
 
 static size_t products_size(const struct winograd *w, int n_tiles)
@@ -125,20 +118,20 @@ static void transform_in(const struct winograd_run *run, const struct values *va
     const int per_image = w->tile_rows * w->tile_columns;
     const float *in[MAX_PRODUCTS];
     for (int t = from; t < to; t++) {
-        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(w->map);
-        const int top = t % per_image / w->tile_columns * step - w->pad;
-        const int left = t % w->tile_columns * step - w->pad;
+        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(s->in);
+        const int top = t % per_image / w->tile_columns * step - s->attrs.pad;
+        const int left = t % w->tile_columns * step - s->attrs.pad;
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++) {
                 const int iy = top + y, ix = left + x;
-                const bool inside = iy >= 0 && iy < w->map.h && ix >= 0 && ix < w->map.w;
+                const bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
                 in[y * side + x] =
-                    inside ? image + (size_t)(iy * w->map.w + ix) * CHANNEL_BLOCK : s->zeros;
+                    inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
             }
         for (int b = block; b < end; b++) {
             const struct winograd_in tile = {
                 .in = in,
-                .in_offset = (size_t)b * (size_t)(w->map.h * w->map.w) * CHANNEL_BLOCK,
+                .in_offset = (size_t)b * (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
                 .out =
                     values->floats + (size_t)(t - from) * values->row + (size_t)b * CHANNEL_BLOCK,
                 .out_stride = values->plane,
@@ -233,7 +226,7 @@ static void multiply(const struct winograd *w, const struct values *values, int 
         .c_stride = CHANNEL_BLOCK,
         .c_block = plane * (size_t)w->n_products,
         .rows = n,
-        .depth = w->depth,
+        .depth = w->in_blocks * CHANNEL_BLOCK,
         .n_out = end - block,
     };
     w->spec.kernels->gemm(&gemm);
@@ -316,8 +309,8 @@ static void product_item(void *context, int item)
     const int p = item / run->n_sections, section = item % run->n_sections;
     const int end = section_start(run, section + 1);
     const size_t of_block = products_plane(run->n_tiles) * (size_t)w->n_products;
-    /* Of this thread's share the next item is this: */
-    const int next = item + 1;
+    /* With threads that take turns, this one's next item is this: */
+    const int next = item + rn_threads_count(run->args->threads);
     for (int block = section_start(run, section), to; block < end; block = to) {
         to = chunk_end(w, block) < end ? chunk_end(w, block) : end;
         multiply(w, &run->shared, run->n_tiles, p, block, to,
@@ -338,9 +331,9 @@ static void output_item(void *context, int block)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* `args->in` are maps. */
-static void run_maps(const struct winograd *w, const struct op_args *args)
+static void run(const void *data, const struct op_args *args)
 {
+    const struct winograd *w = data;
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
     const int all = n_threads * w->min_tiles, enough = all < MAX_SHARED ? all : MAX_SHARED;
@@ -363,65 +356,24 @@ static void run_maps(const struct winograd *w, const struct op_args *args)
     threads_run(args->threads, w->out_blocks, output_item, &run);
 }
 
-static void run(const void *data, const struct op_args *args)
-{
-    run_maps(data, args);
-}
-
-/* ---- the stem -------------------------------------------------------------------------------- */
-
-static void run_stem(const void *data, const struct op_args *args)
-{
-    const struct winograd *w = data;
-    float *map = args->scratch + w->scratch_floats;
-    for (int i = 0; i < args->n; i++) {
-        squares_gather(&w->spec, args->in + (size_t)i * op_input_size(&w->spec), args->threads,
-                       map);
-        struct op_args one = *args;
-        const size_t at = (size_t)i * shape_blocked_size(w->spec.out);
-        one.in = map;
-        one.out += at;
-        one.residual = one.residual ? one.residual + at : NULL;
-        one.n = 1;
-        run_maps(w, &one);
-    }
-}
-
 /* ---- preparing ------------------------------------------------------------------------------- */
 
-/* The kernel from channel i of the map to output o, taps[x][y][k]. */
-static void gather_taps(const struct winograd *w, int o, int i, int k,
-                        double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK])
-{
-    const struct op_spec *s = &w->spec;
-    const int side = s->attrs.kernel, r = w->filter->r;
-    int channel = i, step = 1, top = 0, left = 0;
-    if (s->in_border >= 0) { /* a channel of squares */
-        channel = i / 4;
-        step = 2;
-        top = i / 2 % 2;
-        left = i % 2;
-    }
-    const float *kernel =
-        s->params.weight + ((size_t)o * (size_t)s->in.c + (size_t)channel) * (size_t)(side * side);
-    for (int y = top, ty = 0; ty < r && y < side; ty++, y += step)
-        for (int x = left, tx = 0; tx < r && x < side; tx++, x += step)
-            taps[tx][ty][k] = (double)kernel[y * side + x];
-}
-
-/* The kernels from channel i of the map to output block b, [P][16] in panels of their own. */
+/* The kernels from input channel i to output block b, one of each panel's rows. */
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
     double taps[WINOGRAD_MAX_TAPS][WINOGRAD_MAX_TAPS][CHANNEL_BLOCK] = {{{0}}};
-    float products[WINOGRAD_MAX_ROWS * WINOGRAD_MAX_ROWS][CHANNEL_BLOCK];
-    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < w->spec.out.c; k++)
-        gather_taps(w, b * CHANNEL_BLOCK + k, i, k, taps);
-    winograd_filter_transform(w->filter, taps, products);
-    for (int p = 0; p < w->n_products; p++) {
-        const float *of_product = products[winograd_filter_weight(w->filter, p)];
-        memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK, of_product,
-               CHANNEL_BLOCK * sizeof *of_product);
+    float of_channel[WINOGRAD_MAX_ROWS * WINOGRAD_MAX_ROWS][CHANNEL_BLOCK];
+    const struct op_spec *s = &w->spec;
+    for (int k = 0; k < CHANNEL_BLOCK && b * CHANNEL_BLOCK + k < s->out.c; k++) {
+        const size_t o = (size_t)(b * CHANNEL_BLOCK + k);
+        const float *kernel = s->params.weight + (o * (size_t)s->in.c + (size_t)i) * 9;
+        for (int tap = 0; tap < 9; tap++)
+            taps[tap % 3][tap / 3][k] = (double)kernel[tap];
     }
+    winograd_filter_transform(w->filter, taps, of_channel);
+    for (int p = 0; p < w->n_products; p++)
+        memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK,
+               of_channel[winograd_filter_weight(w->filter, p)], sizeof of_channel[0]);
 }
 
 static size_t align_bytes(size_t floats)
@@ -435,28 +387,18 @@ static int max_group(const struct winograd_filter *filter)
     return fit < MAX_GROUP ? fit : MAX_GROUP;
 }
 
-bool conv_winograd_stem_possible(const struct op_spec *s)
-{
-    const struct op_attrs *a = &s->attrs;
-    return a->kernel == 7 && a->stride == 2 && a->pad == s->in_border && a->groups == 1 &&
-           4 * s->in.c <= CHANNEL_BLOCK;
-}
-
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_kind kind,
                                      struct arena *arena, struct op_prepared *out,
                                      struct rn_error *err)
 {
     const struct winograd_filter *filter = winograd_filter(kind);
-    const bool stem = kind == WINOGRAD_STEM;
     const int m = filter->m;
-    const struct shape map = stem ? squares_shape(spec) : spec->in;
     struct winograd *w = arena_alloc(arena, sizeof *w);
     const size_t n_products = (size_t)(filter->side * filter->side);
-    const size_t n_weights = (size_t)(filter->rows * filter->rows);
-    const size_t in_blocks = (size_t)channel_blocks(map.c);
+    const size_t in_blocks = (size_t)channel_blocks(spec->in.c);
     const size_t out_blocks = (size_t)channel_blocks(spec->out.c);
-    const size_t depth = map.c == GEMM_TAIL ? GEMM_TAIL : in_blocks * CHANNEL_BLOCK;
-    const size_t n_floats = out_blocks * n_weights * depth * CHANNEL_BLOCK;
+    const size_t n_floats = out_blocks * (size_t)(filter->rows * filter->rows) * in_blocks *
+                            CHANNEL_BLOCK * CHANNEL_BLOCK;
     float *weights = arena_array(arena, n_floats, sizeof *weights);
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!w || !weights || !bias)
@@ -464,39 +406,33 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
     *w = (struct winograd){.spec = *spec,
                            .kind = kind,
                            .filter = filter,
-                           .map = map,
-                           .pad = stem ? 0 : spec->attrs.pad,
                            .n_products = (int)n_products,
                            .tile_rows = (spec->out.h + m - 1) / m,
                            .tile_columns = (spec->out.w + m - 1) / m,
                            .in_blocks = (int)in_blocks,
                            .out_blocks = (int)out_blocks,
                            .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
-                           .depth = (int)depth,
                            .max_group = max_group(filter),
                            .min_tiles = n_floats * sizeof *weights > FEW_WEIGHTS_BYTES ? MIN_TILES
                                                                                        : FEW_TILES,
                            .weights = weights,
                            .bias = bias};
     for (int b = 0; b < w->out_blocks; b++)
-        for (int i = 0; i < map.c; i++) {
+        for (int i = 0; i < spec->in.c; i++) {
             pack_channel(w, b, i, weights);
             if (i % 32 == 0)
                 op_rest(spec);
         }
-    const int n_tiles = (stem ? 1 : spec->max_batch) * w->tile_rows * w->tile_columns;
-    w->scratch_floats =
-        align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)) / sizeof(float);
+    const int n_tiles = spec->max_batch * w->tile_rows * w->tile_columns;
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){
         .data = w,
-        .run = stem ? run_stem : run,
+        .run = run,
         .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
-                (uint64_t)map.c * (uint64_t)spec->out.c,
+                (uint64_t)spec->in.c * (uint64_t)spec->out.c,
         .algorithm = filter->name,
-        .scratch_bytes =
-            w->scratch_floats * sizeof(float) + (stem ? align_bytes(shape_blocked_size(map)) : 0),
+        .scratch_bytes = align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)),
         .thread_scratch_bytes =
             align_bytes(products_size(w, w->max_group) + values_size(w, w->max_group)),
     };

@@ -1,5 +1,6 @@
 /* The network's input: gathers the images of a batch, each planar [c][h][w] at its own address,
- * into one planar buffer with the border of zeros that the stem's padding asks for.
+ * into one planar buffer with the border of zeros that the stem's padding asks for. Plans leave it
+ * out where the stem reads the images itself.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>

@@ -45,8 +45,9 @@ struct op_spec {
     struct shape in, out;
     int in_border; /* >= 0: planar [n][c][h + 2b][w + 2b] with a border of b zeros: what the input
                       operator writes and the stem reads */
-    int max_batch; /* images of the largest run */
-    bool direct;   /* neither Winograd, Strassen nor bf16x3: slower, smaller error */
+    const struct op_attrs *pool; /* of a max pool that alone reads the output, or NULL */
+    int max_batch;               /* images of the largest run */
+    bool direct;                 /* neither Winograd, Strassen nor bf16x3: slower, smaller error */
     const struct kernels *kernels;
     const float *zeros; /* as long as the largest feature map of one image; stays valid */
     void (*rest)(void); /* called between pieces of packing; NULL: nothing is */
@@ -60,7 +61,7 @@ static inline void op_rest(const struct op_spec *spec)
 #define OP_BLOCKED (-1) /* in_border of a feature map */
 
 struct op_args {
-    const float *const *images; /* input only: [n] of [c][h][w] */
+    const float *const *images; /* [n] of [c][h][w]: what the network was given */
     const float *in;
     const float *residual; /* added before the activation, or NULL; shaped like out */
     bool no_relu;          /* a fused activation is left out */
@@ -76,7 +77,10 @@ struct op_args {
 struct op_prepared {
     const void *data;
     void (*run)(const void *data, const struct op_args *args);
-    const char *algorithm;                      /* shown by bench */
+    /* Where op_spec.pool can be taken along: both at once; `out` is the pool's. */
+    void (*run_pooled)(const void *data, const struct op_args *args);
+    bool reads_images;     /* `images`, not `in`: nobody needs to have gathered them */
+    const char *algorithm; /* shown by bench */
     size_t scratch_bytes, thread_scratch_bytes; /* what a run wants; multiples of TENSOR_ALIGN */
     uint64_t work; /* multiply + add = 2 of the algorithm, one image; 0: those of the definition */
 };

@@ -1,6 +1,7 @@
 /* Max pooling over a window, and global average pooling. Padding never wins a maximum: only
- * positions inside the map are compared. Work items are bands of output rows (max) and single
- * channel blocks (average).
+ * positions inside the map are compared. The max pool behind a stem by Winograd is that one's
+ * (conv_stem.c), and here only for who wants to see the map between. Work items are bands of output
+ * rows (max) and single channel blocks (average).
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/base/threads.h"

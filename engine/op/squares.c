@@ -5,47 +5,32 @@
 
 #include <string.h>
 
-#include "engine/base/threads.h"
-
-struct squares_run {
-    const float *planes;
-    int channels, height, width; /* of the planes, their border included */
-    float *map;
-};
-
-/* Item: a row of squares. */
-static void row_item(void *context, int row)
+/* The pair of pixels at ix, or what the row has of it. */
+static void edge(const float *pixels, int width, int ix, float *out)
 {
-    const struct squares_run *run = context;
-    const size_t squares = (size_t)(run->width + 1) / 2;
-    float *to = run->map + (size_t)row * squares * CHANNEL_BLOCK;
-    memset(to, 0, squares * CHANNEL_BLOCK * sizeof *to);
-    for (int c = 0; c < run->channels; c++)
-        for (int y = 0; y < 2 && 2 * row + y < run->height; y++) {
-            const float *from =
-                run->planes + (size_t)(c * run->height + 2 * row + y) * (size_t)run->width;
-            float *pair = to + 4 * c + 2 * y;
-            for (int x = 0; x < run->width / 2; x++, pair += CHANNEL_BLOCK)
-                memcpy(pair, from + 2 * x, 2 * sizeof *pair);
-            if (run->width % 2 != 0)
-                pair[0] = from[run->width - 1];
-        }
+    for (int x = 0; x < 2; x++)
+        if (ix + x >= 0 && ix + x < width)
+            out[x] = pixels[ix + x];
 }
 
-struct shape squares_shape(const struct op_spec *spec)
+/* The pixels of a row from ix on, pair by pair, each to a square of its own, n squares at most. */
+static void scatter(const float *pixels, int width, int ix, int n, float *out)
 {
-    const int border = 2 * spec->in_border;
-    return (struct shape){4 * spec->in.c, (spec->in.h + border + 1) / 2,
-                          (spec->in.w + border + 1) / 2};
+    for (; n > 0 && ix < 0; n--, ix += 2, out += CHANNEL_BLOCK)
+        edge(pixels, width, ix, out);
+    for (; n > 0 && ix + 1 < width; n--, ix += 2, out += CHANNEL_BLOCK)
+        memcpy(out, pixels + ix, 2 * sizeof *out);
+    if (n > 0)
+        edge(pixels, width, ix, out);
 }
 
-void squares_gather(const struct op_spec *spec, const float *planes, struct rn_threads *threads,
-                    float *map)
+void squares_row(const float *image, struct shape shape, int pad, int row, int n, float *out)
 {
-    struct squares_run run = {.planes = planes,
-                              .channels = spec->in.c,
-                              .height = spec->in.h + 2 * spec->in_border,
-                              .width = spec->in.w + 2 * spec->in_border,
-                              .map = map};
-    threads_run(threads, (run.height + 1) / 2, row_item, &run);
+    memset(out, 0, (size_t)(n * CHANNEL_BLOCK) * sizeof *out);
+    for (int y = 0; y < 2; y++) {
+        const int iy = 2 * row - pad + y;
+        for (int c = 0; c < shape.c && iy >= 0 && iy < shape.h; c++)
+            scatter(image + (size_t)(c * shape.h + iy) * (size_t)shape.w, shape.w, -pad, n,
+                    out + 2 * (y * shape.c + c));
+    }
 }

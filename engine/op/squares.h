@@ -1,18 +1,16 @@
-/* A planar image as a map of its 2×2 squares, each a position whose channel 4c + 2y + x is pixel
- * (y, x) of channel c ("space to depth"). A convolution at stride 2 over the image is one at stride
- * 1 over the map.
+/* A planar image as a map of its 2×2 squares, each a position that has their pixels as channels
+ * ("space to depth"). A convolution at stride 2 over the image is one at stride 1 over the map.
+ *
+ * Channel 2 * (y * c + i) + x of a square is its pixel (y, x) of channel i out of c.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_OP_SQUARES_H
 #define RESNETD_ENGINE_OP_SQUARES_H
 
-#include "engine/op/op.h"
+#include "engine/base/tensor.h"
 
-/* Of the operator's planar input with its border: up to 4 channels. */
-struct shape squares_shape(const struct op_spec *spec);
-
-/* One image to [h][w][16] of that shape, zeros where there is no pixel or channel. */
-void squares_gather(const struct op_spec *spec, const float *planes, struct rn_threads *threads,
-                    float *map);
+/* The first n squares of row `row`, to [n][16]. The squares begin `pad` pixels above and left of
+ * the image, of up to 4 channels; where it has no pixel there are zeros. */
+void squares_row(const float *image, struct shape shape, int pad, int row, int n, float *out);
 
 #endif

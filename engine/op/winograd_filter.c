@@ -1,6 +1,8 @@
 /* See winograd_filter.h. The points of interpolation are 0, ±1, ∞ for four products a dimension and
- * 0, ±1, ±2, ∞ for six; row p of G is (1, p, p², …) by the product of p's distances to the others.
- * At stride 2 that goes for the outer two taps, and the middle one is a row of its own.
+ * 0, ±1, ±2, ∞ for six, and -1/2 before ∞ for seven; row p of G is (1, p, p², …) by the value at p
+ * of row p of Bᵀ (kernel/winograd.inl), which is the product of p's distances to the others, or a
+ * multiple of it. At stride 2 that goes for the outer two taps, and the middle one has a row for
+ * itself.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/winograd_filter.h"
@@ -11,41 +13,42 @@ static const struct winograd_filter filters[WINOGRAD_KINDS] = {
          .r = 3,
          .stride = 1,
          .side = 4,
-         .name = "winograd2",
          .rows = 4,
+         .name = "winograd2",
          .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
     [WINOGRAD_4] = {.m = 4,
                     .r = 3,
                     .stride = 1,
                     .side = 6,
-                    .name = "winograd4",
                     .rows = 6,
+                    .name = "winograd4",
                     .g = {{1.0 / 4, 0, 0},
                           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
                           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
                           {1.0 / 24, 1.0 / 12, 1.0 / 6},
                           {1.0 / 24, -1.0 / 12, 1.0 / 6},
                           {0, 0, 1}}},
-    [WINOGRAD_STEM] = {.m = 3,
-                       .r = 4,
-                       .stride = 1,
-                       .side = 6,
-                       .name = "winograd3",
-                       .rows = 6,
-                       .g = {{1.0 / 4, 0, 0, 0},
-                             {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
-                             {-1.0 / 6, 1.0 / 6, -1.0 / 6, 1.0 / 6},
-                             {1.0 / 24, 1.0 / 12, 1.0 / 6, 1.0 / 3},
-                             {1.0 / 24, -1.0 / 12, 1.0 / 6, -1.0 / 3},
-                             {0, 0, 0, 1}}},
     [WINOGRAD_STRIDED] =
         {.m = 3,
          .r = 3,
          .stride = 2,
          .side = 7,
-         .name = "winograd3/2",
          .rows = 5,
+         .name = "winograd3/2",
          .g = {{1, 0, 0}, {1.0 / 2, 0, 1.0 / 2}, {1.0 / 2, 0, -1.0 / 2}, {0, 0, 1}, {0, 1, 0}}},
+    [WINOGRAD_STEM] = {.m = 4,
+                       .r = 4,
+                       .stride = 1,
+                       .side = 7,
+                       .rows = 7,
+                       .name = "winograd4",
+                       .g = {{1.0 / 4, 0, 0, 0},
+                             {-1.0 / 18, -1.0 / 18, -1.0 / 18, -1.0 / 18},
+                             {1.0 / 6, -1.0 / 6, 1.0 / 6, -1.0 / 6},
+                             {1.0 / 120, 1.0 / 60, 1.0 / 30, 1.0 / 15},
+                             {-1.0 / 72, 1.0 / 36, -1.0 / 18, 1.0 / 9},
+                             {-32.0 / 45, 16.0 / 45, -8.0 / 45, 4.0 / 45},
+                             {0, 0, 0, 1.0 / 2}}},
 };
 
 const struct winograd_filter *winograd_filter(enum winograd_kind kind)

@@ -9,14 +9,14 @@
 #include "engine/kernel/kernel.h"
 
 #define WINOGRAD_MAX_SIDE 7 /* of a tile of inputs */
-#define WINOGRAD_MAX_ROWS 6 /* of G */
+#define WINOGRAD_MAX_ROWS 7 /* of G */
 #define WINOGRAD_MAX_TAPS 4
 
-/* m×m outputs of an r×r kernel at a stride from side² products of a tile of side² inputs. */
+/* m×m outputs of an r×r kernel at a stride, from side² products of a tile of side² inputs. */
 struct winograd_filter {
     int m, r, stride, side;
     const char *name; /* of the algorithm */
-    int rows;         /* of G; the last stands for all products from it on, which share weights */
+    int rows;         /* of G; the last is for all products from it on, which share weights */
     double g[WINOGRAD_MAX_ROWS][WINOGRAD_MAX_TAPS];
 };
 

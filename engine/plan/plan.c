@@ -27,6 +27,20 @@ static int stem_border(const struct graph *graph)
     return 0;
 }
 
+/* The max pool that alone reads the output of node i, and is the next one; or NULL. */
+static const struct op_attrs *pool_behind(const struct graph *graph, int i)
+{
+    const struct node *next = &graph->nodes[i + 1];
+    if (i + 1 >= graph->n_nodes || next->op != &op_maxpool || next->inputs[0] != i ||
+        graph->nodes[i].inputs[1] != NODE_NONE)
+        return NULL;
+    for (int k = i + 2; k < graph->n_nodes; k++)
+        for (int input = 0; input < NODE_MAX_INPUTS; input++)
+            if (graph->nodes[k].inputs[input] == i)
+                return NULL;
+    return &next->attrs;
+}
+
 /* Floats of one image of a node's output. */
 static size_t output_size(const struct graph *graph, int i)
 {
@@ -37,10 +51,18 @@ static size_t output_size(const struct graph *graph, int i)
     return (size_t)s.c * ((size_t)s.h + 2 * border) * ((size_t)s.w + 2 * border);
 }
 
-/* Bytes of one image that a step reads and writes. */
-static size_t step_traffic(const struct graph *graph, int i)
+static bool is_fused(const struct plan *plan, int i)
 {
-    size_t floats = output_size(graph, i);
+    return i > 0 && plan->steps[i - 1].prepared.run_pooled;
+}
+
+/* Bytes of one image that a step reads and writes. */
+static size_t step_traffic(const struct plan *plan, const struct graph *graph, int i)
+{
+    const struct op_prepared *prepared = &plan->steps[i].prepared;
+    if (!prepared->run || is_fused(plan, i))
+        return 0;
+    size_t floats = output_size(graph, prepared->run_pooled ? i + 1 : i);
     for (int k = 0; k < NODE_MAX_INPUTS; k++)
         if (graph->nodes[i].inputs[k] != NODE_NONE)
             floats += output_size(graph, graph->nodes[i].inputs[k]);
@@ -57,10 +79,10 @@ static int count_single_steps(const struct plan *plan, const struct graph *graph
         weights += plan->steps[i].weights_bytes;
         if (weights > CACHE_BYTES)
             break;
-        if (step_traffic(graph, i) * (size_t)plan->max_batch > CACHE_BYTES)
+        if (step_traffic(plan, graph, i) * (size_t)plan->max_batch > CACHE_BYTES)
             n = i + 1;
     }
-    return n;
+    return is_fused(plan, n) ? n + 1 : n;
 }
 
 /* A network that ends in global average pooling and one linear layer has its last map kept. */
@@ -83,6 +105,8 @@ static enum rn_status find_uses(const struct plan *plan, const struct graph *gra
     const int n = graph->n_nodes;
     for (int i = 0; i < n; i++) {
         uses[i].first = uses[i].last = uses[n + i].first = uses[n + i].last = i;
+        if (is_fused(plan, i))
+            uses[i].first = i - 1;
         for (int k = 0; k < NODE_MAX_INPUTS; k++)
             if (graph->nodes[i].inputs[k] != NODE_NONE)
                 uses[graph->nodes[i].inputs[k]].last = i;
@@ -97,6 +121,8 @@ static enum rn_status find_uses(const struct plan *plan, const struct graph *gra
                                          single ? 1 : (size_t)plan->max_batch, &uses[i].bytes);
         if (status != RN_OK)
             return status;
+        if (!plan->steps[i].prepared.run)
+            uses[i].bytes = 0;
         uses[n + i].bytes = plan->steps[i].prepared.scratch_bytes;
     }
     return RN_OK;
@@ -153,7 +179,7 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
         uses[i] = uses[host[i]];
     for (int i = 0; i < n && status == RN_OK; i++) {
         struct plan_step *step = &plan->steps[i];
-        step->map_bytes = step_traffic(graph, i);
+        step->map_bytes = step_traffic(plan, graph, i);
         step->in = buffer_of(plan, graph, uses, graph->nodes[i].inputs[0]);
         step->residual = buffer_of(plan, graph, uses, graph->nodes[i].inputs[1]);
         step->out = buffer_of(plan, graph, uses, i);
@@ -193,6 +219,7 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
         .params = {node->weight, node->bias, node->mean, node->var},
         .in = i == 0 ? graph->input : graph->nodes[node->inputs[0]].shape,
         .out = node->shape,
+        .pool = pool_behind(graph, i),
         .in_border = i == 0 || is_stem(graph, i) ? stem_border(graph) : OP_BLOCKED,
         .max_batch = options->max_batch,
         .direct = options->direct,
@@ -209,6 +236,21 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
     enum rn_status status = node->op->prepare(&spec, &plan->weights, &step->prepared, err);
     step->weights_bytes = plan->weights.bytes - before;
     return status;
+}
+
+/* What a whole run leaves out: gathering images that are read where they are, and the pool that is
+ * fused into the step before it, but not into one that is tapped. */
+static void mark_fused(struct plan *plan)
+{
+    for (int i = 0; i + 1 < plan->n_steps; i++) {
+        struct op_prepared *next = &plan->steps[i + 1].prepared;
+        if (next->reads_images) {
+            plan->steps[i].prepared.run = NULL;
+            plan->steps[i].prepared.algorithm = "fused";
+        }
+        if (plan->steps[i].prepared.run_pooled)
+            next->algorithm = "fused";
+    }
 }
 
 enum rn_status plan_compile(struct graph *graph, const struct plan_options *options,
@@ -230,6 +272,7 @@ enum rn_status plan_compile(struct graph *graph, const struct plan_options *opti
             node_drop_weights(&graph->nodes[i]);
     }
     if (status == RN_OK) {
+        mark_fused(plan);
         status = plan_memory(plan, graph);
         if (status != RN_OK)
             (void)rn_fail(err, status, "out of memory for the plan of %d images",
@@ -298,13 +341,27 @@ static struct op_args args_of(const struct run *run, int i, int image, int n)
     };
 }
 
+/* Runs step i, and the pool behind it if that is fused into it and to be run, too. Returns the next
+ * step. */
+static int run_step(const struct run *run, int i, int to, int image, int n)
+{
+    const struct op_prepared *prepared = &run->plan->steps[i].prepared;
+    struct op_args args = args_of(run, i, image, n);
+    if (prepared->run_pooled && i + 1 < to) {
+        args.out = at(run->arena, run->plan->steps[i + 1].out, image);
+        prepared->run_pooled(prepared->data, &args);
+        return i + 2;
+    }
+    if (prepared->run)
+        prepared->run(prepared->data, &args);
+    return i + 1;
+}
+
 /* Steps [from, to). */
 static void run_steps(struct run *run, int from, int to, int image, int n)
 {
-    for (int i = from; i < to; i++) {
-        const struct op_prepared *prepared = &run->plan->steps[i].prepared;
-        const struct op_args args = args_of(run, i, image, n);
-        prepared->run(prepared->data, &args);
+    for (int i = from, next; i < to; i = next) {
+        next = run_step(run, i, to, image, n);
         if (run->step_ns) {
             const uint64_t end_ns = nanotime_monotonic();
             run->step_ns[i] += end_ns - run->now_ns;

@@ -4,7 +4,8 @@
  * Running is a plain loop over steps: nothing is allocated, nothing depends on the model. The first
  * steps, whose maps of a whole batch would fall out of the cache, run for one image after the
  * other; the others, whose weights are large, run for all images at once. Values do not depend on
- * it.
+ * it. A stem that reads the images where they are and takes the max pool behind it along runs as
+ * one step; the two around it are there for taps only.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_PLAN_PLAN_H

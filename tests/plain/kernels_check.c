@@ -17,6 +17,32 @@ enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 7, VALUES = 64 * 1024 };
 static _Alignas(64) float data[VALUES], results[2][VALUES];
 static int n_checks;
 
+/* The stem's, of two tiles side by side. */
+static size_t run_stem(const struct kernels *k, bool relu, float *out)
+{
+    enum { TILES = 2, PLACES = 4 * TILES + 3 };
+    static _Alignas(64) float columns[PLACES * SIDE * B];
+    struct winograd_row row = {
+        .n = TILES, .columns = columns, .out = out, .out_row = B, .out_plane = TILES * B};
+    for (int y = 0; y < SIDE; y++)
+        row.rows[y] = data + y * PLACES * B;
+    k->winograd_in_stem(&row);
+    float *edge = out + SIDE * SIDE * TILES * B, *pooled = edge + 3 * B;
+    const struct winograd_pool pool = {
+        .in = data,
+        .in_stride = TILES * B,
+        .bias = data,
+        .edge = edge,
+        .out = {pooled, pooled + 2 * TILES * B, pooled + 4 * TILES * B},
+        .n = TILES,
+        .rows = relu ? 4 : 3,
+        .columns = relu ? 4 * TILES : 4 * TILES - 1,
+        .left = true,
+        .relu = relu};
+    k->winograd_pool_stem(&pool);
+    return (size_t)(SIDE * SIDE * TILES + 3 + 6 * TILES) * B;
+}
+
 /* Every kernel with `rows` rows, results one after the other into `out`; how many floats. */
 static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
 {
@@ -71,10 +97,12 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                                           .rows = 1 + kind % 2,
                                           .columns = 2,
                                           .relu = relu};
-        k->winograd_in[kind](&tile);
+        if (kind != WINOGRAD_STEM)
+            k->winograd_in[kind](&tile);
         k->winograd_out[kind](&back);
         n += (SIDE * SIDE + 16) * B;
     }
+    n += run_stem(k, relu, out + n);
     const struct strassen_in sums = {.in = data,
                                      .position_half = KERNEL_MAX_ROWS * B,
                                      .channel_half = 4096,

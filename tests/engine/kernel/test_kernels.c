@@ -157,18 +157,28 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
 
 Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_rows)
 {
+    static const struct {
+        int depth, step;
+    } cases[] = {{3 * CHANNEL_BLOCK, 1},
+                 {CHANNEL_BLOCK + 4 * GEMM_STEP, 1},
+                 {3 * GEMM_STEP, 1},
+                 {GEMM_STEP, 2},
+                 {2 * GEMM_STEP, 2}};
+    enum { CASES = sizeof cases / sizeof *cases };
     enum { DEPTH = 3 * CHANNEL_BLOCK, ROWS = 2 * KERNEL_MAX_ROWS + 1, A = DEPTH + CHANNEL_BLOCK };
     enum { OUTS = 3, C_ROW = 2 * CHANNEL_BLOCK, C_BLOCK = (ROWS + 1) * C_ROW };
     static _Alignas(64) float a[ROWS * A], b[OUTS * DEPTH * CHANNEL_BLOCK], c[OUTS * C_BLOCK];
     uint64_t seed = 4;
     random_fill(&seed, a, ROWS * A);
     random_fill(&seed, b, OUTS * DEPTH * CHANNEL_BLOCK);
-    for (size_t i = 0; i < kernels_count(); i++) {
-        const struct kernels *k = kernels_at(i);
+    for (size_t i = 0; i < CASES * kernels_count(); i++) {
+        const struct kernels *k = kernels_at(i / CASES);
+        const int depth = cases[i % CASES].depth, step = cases[i % CASES].step;
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= ROWS; rows++)
             for (int out = 1; out <= OUTS; out++) {
-                const struct gemm gemm = {a, b, b, c, A, C_ROW, C_BLOCK, rows, DEPTH, out};
+                const struct gemm gemm = {a,       b,    b,     c,   A,        C_ROW,
+                                          C_BLOCK, rows, depth, out, step == 2};
                 for (size_t j = 0; j < sizeof c / sizeof *c; j++)
                     c[j] = 42;
                 k->gemm(&gemm);
@@ -176,15 +186,15 @@ Test(kernels, matrix_products_equal_the_sum_in_double_and_do_not_depend_on_the_r
                     const int o = j / C_BLOCK, r = j % C_BLOCK / C_ROW, n = j % C_ROW;
                     const bool inside = o < out && r < rows && n < CHANNEL_BLOCK;
                     double want = inside ? 0 : 42, magnitude = 1;
-                    for (int d = 0; d < DEPTH && inside; d++) {
-                        double product =
-                            (double)a[r * A + d] * (double)b[(o * DEPTH + d) * CHANNEL_BLOCK + n];
+                    for (int d = 0; d < depth && inside; d++) {
+                        double product = (double)a[r * A + d * step] *
+                                         (double)b[(o * depth + d) * CHANNEL_BLOCK + n];
                         want += product;
                         magnitude += fabs(product);
                     }
                     cr_assert_float_eq((double)c[j], want, 1e-6 * magnitude,
-                                       "%s: %d rows, %d blocks, [%d][%d][%d]", k->name, rows, out,
-                                       o, r, n);
+                                       "%s: depth %d, %d rows, %d blocks, [%d][%d][%d]", k->name,
+                                       depth, rows, out, o, r, n);
                 }
                 if (rows == 1 && out == 1)
                     memcpy(first, c, sizeof first);
@@ -233,6 +243,11 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
                 cr_assert_float_eq((double)out[c], relu && want < 0 ? 0 : want, 1e-6, "%s: affine",
                                    k->name);
             }
+            memcpy(out, b, sizeof out);
+            k->larger(a, N - 1, out);
+            for (int c = 0; c < N * CHANNEL_BLOCK; c++)
+                cr_assert_eq(out[c], c < (N - 1) * CHANNEL_BLOCK ? fmaxf(a[c], b[c]) : b[c],
+                             "%s: larger", k->name);
             k->add(a, b, relu, N, out);
             for (int c = 0; c < N * CHANNEL_BLOCK; c++)
                 cr_assert_eq(out[c], relu ? fmaxf(a[c] + b[c], 0) : a[c] + b[c], "%s: add",
