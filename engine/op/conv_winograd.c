@@ -27,7 +27,7 @@
 #define MAX_VALUES 1080 /* and so many products of each pair of channels: they stay in its L2 */
 #define MIN_TILES 32    /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256  /* which are never more than these; */
-#define FEW_WEIGHTS_BYTES (1 << 20) /* each thread may read so many weights for */
+#define FEW_WEIGHTS_BYTES (3 << 20) /* each thread may read so many weights for */
 #define FEW_TILES 4
 #define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
