@@ -22,13 +22,21 @@ struct accesslog {
     bool json;
 };
 
-/* What a client chose must not be able to end its quotes or its line. */
+/* What a client chose must not be able to end its quotes or its line, nor to keep the line out of
+ * readers that want UTF-8 (journalctl shows "blob data" instead of others). */
 static void quote(char *out, size_t size, const char *text)
 {
     size_t n = 0;
-    for (; *text != '\0' && n + 1 < size; text++) {
-        const unsigned char c = (unsigned char)*text;
-        out[n++] = c < 0x20 || c == 0x7f || c == '"' || c == '\\' ? '?' : (char)c;
+    while (*text != '\0') {
+        const size_t length = text_visible(text);
+        if (n + (length > 0 ? length : 1) >= size)
+            break;
+        if (length == 0 || *text == '"' || *text == '\\')
+            out[n++] = '?';
+        else
+            for (size_t i = 0; i < length; i++)
+                out[n++] = text[i];
+        text += length > 0 ? length : 1;
     }
     out[n] = '\0';
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/text.h"
+
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
 static atomic_int level_limit = LOG_INFO;
@@ -67,9 +69,13 @@ void log_event(enum log_level level, const char *message, const char *format, ..
     }
     if (n >= room)
         n = room - 1;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+    line[n] = '\0';
+    for (size_t i = 0; i < n;) {
+        const size_t length = text_visible(line + i);
+        if (length == 0)
             line[i] = '?';
+        i += length > 0 ? length : 1;
+    }
     line[n++] = '\n';
     (void)log_write_line(STDERR_FILENO, line, n);
 }

@@ -96,6 +96,14 @@ static size_t sequence(const unsigned char *s)
     return n;
 }
 
+size_t text_visible(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    if (p[0] < 0x20 || p[0] == 0x7F || (p[0] == 0xC2 && p[1] < 0xA0))
+        return 0;
+    return sequence(p);
+}
+
 static bool is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';

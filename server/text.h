@@ -32,6 +32,10 @@ void text_real(struct text *text, double value, int decimals);
 /* The same with so many significant digits. */
 void text_significant(struct text *text, double value, int digits);
 
+/* Bytes of the character that s begins with; 0 where that is no UTF-8 or a control character (those
+ * of C1 too, which terminals obey), and at its end. */
+size_t text_visible(const char *s);
+
 /* Hands over the bytes (malloc'ed, NUL-terminated, *n without the NUL) and empties the text; NULL
  * when memory ran out. */
 char *text_take(struct text *text, size_t *n);

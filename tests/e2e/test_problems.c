@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -376,4 +377,19 @@ Test(e2e_problems, a_full_queue_refuses_at_once)
     cr_assert_eq(reply.status, 200, "there is room for one");
     reply_done(&reply);
     server_stop(&server);
+}
+
+Test(e2e_problems, a_target_can_do_nothing_to_the_log)
+{
+    struct server server;
+    struct reply reply;
+    server_start(&server, "--access-log=-");
+    ask_get(&server, "/%22%0a%1b%9b%c2%9b%ff%c3%a9", &reply);
+    reply_is_problem(&reply, 404, "not-found");
+    reply_done(&reply);
+    (void)kill(server.program.pid, SIGTERM);
+    cr_assert_eq(program_wait(&server.program), 0);
+    cr_expect_not_null(strstr(server.program.stderr_text, " path=\"/???????\xc3\xa9\" status=404"),
+                       "%s", server.program.stderr_text);
+    program_done(&server.program);
 }

@@ -125,6 +125,29 @@ Test(text, numbers_that_json_has_no_word_for_become_null)
     free(json);
 }
 
+Test(text, tells_visible_characters_from_others)
+{
+    static const struct {
+        const char *s;
+        size_t n;
+    } cases[] = {{"a", 1},
+                 {"\"", 1},
+                 {"\xc3\xa9", 2},
+                 {"\xe2\x82\xac", 3},
+                 {"\xf0\x9f\x98\x80", 4},
+                 {"", 0},
+                 {"\n", 0},
+                 {"\x1b[31m", 0},
+                 {"\x7f", 0},
+                 {"\xc2\x9b", 0}, /* ESC [ in one, for some terminals */
+                 {"\x9b", 0},
+                 {"\xc0\xaf", 0},
+                 {"\xed\xa0\x80", 0},
+                 {"\xe2\x82", 0}}; /* cut off */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        cr_expect_eq(text_visible(cases[i].s), cases[i].n, "case %zu", i);
+}
+
 /* ---- PNG ------------------------------------------------------------------------------------- */
 
 Test(png, decodes_to_the_pixels_it_was_made_of)
