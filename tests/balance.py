@@ -28,6 +28,8 @@ import tempfile
 import threading
 import time
 
+from deploy_config import rewrite
+
 SHARES = {1: [0.3], 2: [0.6, 0.3], 4: [0.35, 0.25, 0.2, 0.15]}  # of a core each
 PERIOD_US = 10000
 DRAIN_DELAY_MS = 1500  # HAProxy asks every 0.5 s
@@ -141,15 +143,6 @@ class Node:
 
 
 # ---- balancers, as documented -------------------------------------------------------------------
-
-def rewrite(file, *changes):
-    text = open(f"docs/deploy/{file}").read()
-    for pattern, replacement in changes:
-        text, n = re.subn(pattern, replacement, text, flags=re.M)
-        if n == 0:
-            raise RuntimeError(f"docs/deploy/{file} has no {pattern}")
-    return text
-
 
 class Balancer:
     def __init__(self, kind, nodes, port):

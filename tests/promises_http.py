@@ -21,6 +21,7 @@ import threading
 import time
 
 import http11probe
+import promises_proxy
 from promises_support import Server, image, row, skip
 
 SUITES = os.environ.get("SUITES", "")
@@ -204,6 +205,7 @@ def row_10():
             check(server, f"{SUITES}/{found}")
         else:
             skip(10, f"{found}", "SUITES names no folder that has it")
+    promises_proxy.smuggling(list(streams()))
     code, _ = server.ask("POST", "/classify", image("coarse.jpg"))
     row(10, "the daemon serves afterwards, exit status 0", f"{code}, {server.stop()}", code == 200)
 
@@ -307,6 +309,17 @@ def replay(server, folder):
     row(10, f"h2o's corpus: {len(paths)} streams; no crash, none left open", f"{sum(r[1] for r in results)} answers, "
         f"{more} streams with more answers than headers, {left} open", server.process.poll() is None and
         left == 0)
+
+
+def streams():
+    """What was sent to the daemon itself, each as one stream."""
+    yield from BROKEN.values()
+    for _, _, _, steps in http11probe.cases(f"{SUITES}/Http11Probe", "127.0.0.1"):
+        if steps:
+            yield b"".join(steps)
+    for path in glob.glob(f"{SUITES}/http1-corpus/*"):
+        with open(path, "rb") as f:
+            yield f.read()
 
 
 def connections_of(server):
