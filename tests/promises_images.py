@@ -1,5 +1,9 @@
 """Rows about images: bombs, decoding beside other decoders, the memory of the worst together.
 
+CORPUS names a folder of images of others, in any folders: PngSuite as github.com/nothings/stb has it
+(…/pngsuite/primary/*.png), the scenes of github.com/recurser/exif-orientation-examples, and whatever
+else is to be decoded beside djpeg and libpng.
+
 SPDX-License-Identifier: MIT
 """
 import glob
@@ -59,6 +63,7 @@ def bombs():
     yield "JPEG with sampling factor 15", bytes(factors), True
     yield "PNG of 64000 chunks", png(8, 8, 200, extra=chunk(b"tEXt", b"a\0b") * 64000), True
     yield "Exif of 65535 entries, 1000 scans behind it", tiff, True
+    yield "interlaced PNG of 16 bits, 10 Mpx", png(3200, 3200, 3200 * 3200 * 6 + 26000, 16, 1), False
     yield "interlaced PNG of 16 bits, 25 Mpx", png(5000, 5000, 5000 * 5000 * 6 + 9375, 16, 1), False
 
 
@@ -115,8 +120,8 @@ def pixels(data):
         bits = (raw[y * stride + x // 8] >> (7 - x % 8) & 1 for y in range(height) for x in range(width))
         return width, height, bytes(v for bit in bits for v in [255 * (1 - bit)] * 3), comment
     most = int(fields[3])
-    if most == 65535:
-        raw = raw[::2]  # the high bytes, as resnetd keeps them
+    if most > 255:  # the high bytes, as resnetd keeps them; sBIT makes pngtopnm shift values down
+        raw = bytes((high << 8 | low) * 256 // (most + 1) for high, low in zip(raw[::2], raw[1::2]))
     elif most < 255:
         raw = bytes(v * 255 // most for v in raw)
     if kind == b"P5":
@@ -178,6 +183,7 @@ def row_13():
         means, most = [m for m, _ in found.values()], [m for _, m in found.values()]
         row(13, f"{name}: mean <= 1, most <= 16 of 255", f"{len(found)} files: worst mean {max(means):.3f}, most "
             f"{max(most)}; only one decodes: {', '.join(alone) or 'none'}", max(means) <= 1 and max(most) <= 16)
+    pngsuite()
     scenes = [p for p in files if re.search(r"(Landscape|Portrait)_[1-8]\.jpg$", p)]
     if not all(map(shutil.which, ("jpegtran", "djpeg", "pamflip", "pnmtopng"))):
         skip(13, "all 8 orientations", "jpegtran, djpeg, pamflip or pnmtopng is missing")
@@ -188,6 +194,26 @@ def row_13():
         beside_upright(server, scenes)
     else:
         skip(13, "one scene in all 8 orientations", "CORPUS has no Landscape_1.jpg to Portrait_8.jpg")
+    server.stop()
+
+
+def pngsuite():
+    """PngSuite as github.com/nothings/stb has it: what is intact is decoded, what is not is refused."""
+    corpus = os.environ.get("CORPUS", "/no corpus")
+    folders = {kind: glob.glob(f"{corpus}/**/pngsuite/{kind}/*.png", recursive=True)
+               for kind in ("primary", "corrupt")}
+    if not all(folders.values()):
+        skip(13, "PngSuite", "CORPUS has no pngsuite/primary and pngsuite/corrupt")
+        return
+    server, wrong = Server(), []
+    for kind, wanted in (("primary", (200,)), ("corrupt", (415, 422))):  # 415: not even a signature
+        for path in folders[kind]:
+            with open(path, "rb") as f:
+                code = server.ask("POST", "/classify", f.read())[0]
+            if code not in wanted:
+                wrong.append(f"{os.path.basename(path)} ({code})")
+    row(13, f"PngSuite: {len(folders['primary'])} intact files decoded, {len(folders['corrupt'])} corrupt ones "
+        "refused", ", ".join(wrong) or "all", not wrong)
     server.stop()
 
 
