@@ -1,8 +1,11 @@
 /* The program: one table of subcommands. What a command does is in cmd/<name>.c.
  *
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "server/cmd/cmd.h"
@@ -34,8 +37,20 @@ static void print_help(FILE *out)
     (void)fprintf(out, "\nresnetd COMMAND --help has the options of each.\n");
 }
 
+/* Who starts us with standard streams closed would have log lines written into whatever socket or
+ * file was opened as descriptor 2, and libuv ends the process when it is to close one of them. */
+static bool hold_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv, char **envp)
 {
+    if (!hold_standard_streams())
+        return CMD_FAILED;
     if (argc < 2) {
         print_help(stderr);
         return CMD_USAGE;

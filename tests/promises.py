@@ -156,7 +156,66 @@ def row_19():
         sweep(19, kind, 1, f"failing {kind}: the same")
 
 
+def spoken(path, request):
+    """All that comes back on a connection to a socket of the file system."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(path)
+        s.sendall(request)
+        return b"".join(iter(lambda: s.recv(65536), b""))
+
+
+def is_ready(path):
+    try:
+        return spoken(path, b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def without_streams(what, **streams):
+    """A daemon whose standard streams are closed, or lead nowhere."""
+    request = b"POST /classify HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    photo = image("coarse.jpg")
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen([BINARY, "serve", "--listen", f"unix:{folder}/socket", "--access-log", "-"],
+                                   **streams)
+        deadline = time.monotonic() + 10
+        while not is_ready(f"{folder}/socket") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.stderr:
+            process.stderr.close()
+        answers = [spoken(f"{folder}/socket", request % len(photo) + photo) for _ in range(20)]
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(30)
+    good = sum(answer.startswith(b"HTTP/1.1 200 ") and answer.rstrip().endswith(b"}") for answer in answers)
+    row(20, f"{what}: answers, and nothing but them; exit status 0", f"{good} of {len(answers)}, {code}",
+        good == len(answers) and code == 0)
+
+
+def small_disk():
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder],
+                          capture_output=True).returncode != 0:
+            skip(20, "a disk that fills and is emptied", "only root may mount one")
+            return
+        try:
+            server = Server("--access-log", f"{folder}/log")
+            good = sum(server.ask("GET", "/livez")[0] == 200 for _ in range(1000))
+            full = os.path.getsize(f"{folder}/log")
+            os.truncate(f"{folder}/log", 0)
+            server.ask("GET", "/livez")
+            after = os.path.getsize(f"{folder}/log")
+            row(20, "a disk that fills and is emptied: logged again at once", f"{good} of 1000, {full} bytes, then "
+                f"{after}", good == 1000 and full == 65536 and after > 0)
+            server.stop()
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
 def row_20():
+    small_disk()
+    without_streams("standard streams closed", preexec_fn=lambda: os.closerange(0, 3))
+    without_streams("nobody reads standard error", stderr=subprocess.PIPE)
     server = Server("--access-log", "/dev/full")
     good = sum(server.ask("POST", "/classify", image("coarse.jpg"))[0] == 200 for _ in range(500))
     dropped = [line for line in server.ask("GET", "/metrics")[1].decode().splitlines()
