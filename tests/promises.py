@@ -27,6 +27,7 @@ import time
 import promises_http
 import promises_images
 import promises_load
+import promises_proxy
 import promises_support
 from promises_support import BINARY, LIBRARY, Server, cpu_seconds, image, quietly, row, skip
 
@@ -229,7 +230,8 @@ def row_21():
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
-    server = Server(preexec_fn=limit)
+    admin = promises_proxy.free_port()
+    server = Server("--admin-listen", f"127.0.0.1:{admin}", preexec_fn=limit)
     sockets = []
     for _ in range(300):
         s = socket.socket()
@@ -240,6 +242,13 @@ def row_21():
     before = cpu_seconds(server.process.pid)
     time.sleep(5)
     used = (cpu_seconds(server.process.pid) - before) / 5
+    start = time.monotonic()
+    with socket.create_connection(("127.0.0.1", admin), timeout=5) as s:
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = s.recv(15)
+    seconds = time.monotonic() - start
+    row(21, "meanwhile an operator is answered within 100 ms", f"{answer}, {seconds * 1e3:.0f} ms",
+        answer == b"HTTP/1.1 200 OK" and seconds <= 0.1)
     for s in sockets:
         s.close()
     start = time.monotonic()

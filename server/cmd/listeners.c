@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "server/agent.h"
 #include "server/cmd/credentials.h"
+#include "server/cmd/descriptors.h"
 #include "server/log.h"
 
 /* A passed socket goes before a setting: the unit that passes it says where to listen. */
@@ -29,7 +30,8 @@ static enum rn_status open_http(const struct listeners_means *means, const char 
     struct http_options options = {.listen = listen,
                                    .max_body_bytes = c->max_body_bytes,
                                    .max_upload_bytes = c->max_upload_bytes,
-                                   .max_connections = c->max_connections,
+                                   .max_connections =
+                                       admin ? DESCRIPTORS_OPERATORS : c->max_connections,
                                    .max_connections_per_address = c->max_connections_per_address,
                                    .header_timeout_ms = c->header_timeout_ms,
                                    .body_timeout_ms = c->body_timeout_ms,

@@ -23,6 +23,7 @@
 #include "server/cmd/cmd.h"
 #include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
+#include "server/cmd/descriptors.h"
 #include "server/cmd/listeners.h"
 #include "server/cmd/models.h"
 #include "server/cmd/orphans.h"
@@ -475,6 +476,7 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.pool = pool_size(&s.config);
     log_event(LOG_INFO, "starting", "version=%s cores=%d threads=%d decode_workers=%d",
               RESNETD_VERSION, s.pool.cores, s.pool.n_threads, s.pool.n_decoders);
+    descriptors_fit(&s.config, s.pool.n_decoders);
     pool_start(&s.pool, &s.loop);
     if (status == RN_OK)
         status = build(&s, checking, &err);
