@@ -119,7 +119,7 @@ def percentile_beside(server, bodies, n):
 
 
 def beside_bombs():
-    server, all_bombs = Server(), [bomb for _, bomb, _ in bombs()]
+    server, all_bombs = Server("--decode-workers", "2"), [bomb for _, bomb, _ in bombs()]
     percentile_beside(server, [], 200)
     alone, _, _ = percentile_beside(server, [], 1000)
     beside, codes, n = percentile_beside(server, all_bombs, 1000)
