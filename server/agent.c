@@ -64,6 +64,9 @@ size_t agent_write(const struct agent_report *report, char line[AGENT_LINE_SIZE]
                      report->fresh ? "ready " : "", percent(report),
                      report->n_receiving + report->n_slots);
         break;
+    case AGENT_STUCK:
+        n = snprintf(line, AGENT_LINE_SIZE, "down #stuck\n");
+        break;
     case AGENT_DRAINING:
         n = snprintf(line, AGENT_LINE_SIZE, "drain\n");
         break;

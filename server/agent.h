@@ -17,7 +17,7 @@
 struct uv_loop_s;
 struct agent;
 
-enum agent_state { AGENT_LOADING, AGENT_READY, AGENT_DRAINING };
+enum agent_state { AGENT_LOADING, AGENT_READY, AGENT_STUCK, AGENT_DRAINING };
 
 struct agent_report {
     enum agent_state state;

@@ -46,7 +46,7 @@ static double predicted_wait_ms(const struct api *api)
 
 void api_admin_readyz(const struct api *api, struct http_exchange *exchange)
 {
-    const bool ready = api->registry && !api->draining;
+    const bool ready = api_is_ready(api);
     const struct registry_model *model = api->registry ? registry_first(api->registry) : NULL;
     struct text name = {0}, out = {0};
     if (model)
@@ -54,9 +54,10 @@ void api_admin_readyz(const struct api *api, struct http_exchange *exchange)
     if (model && model->info->version[0])
         text_format(&name, "/%s", model->info->version);
     text_format(&out, "{\"status\":\"%s\",\"ready\":%s,\"model\":",
-                api->draining ? "draining"
-                : ready       ? "ready"
-                              : "loading",
+                api->draining  ? "draining"
+                : api->overdue ? "stuck"
+                : ready        ? "ready"
+                               : "loading",
                 ready ? "true" : "false");
     text_json(&out, name.bytes);
     text_format(&out,
@@ -75,7 +76,7 @@ void api_admin_metrics(const struct api *api, struct http_exchange *exchange)
                 (double)pipeline_in_flight(api->pipeline));
     metrics_set(api->metrics, METRIC_PREDICTED_WAIT, "", predicted_wait_ms(api) / 1e3);
     metrics_set(api->metrics, METRIC_SATURATION, "", pipeline_saturation(api->pipeline));
-    metrics_set(api->metrics, METRIC_READY, "", api->registry && !api->draining);
+    metrics_set(api->metrics, METRIC_READY, "", api_is_ready(api));
     size_t n = 0;
     char *body = metrics_render(api->metrics, &n);
     api_reply(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", body, n);

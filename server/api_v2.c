@@ -92,15 +92,10 @@ void api_v2_server(const struct api *api, struct http_exchange *exchange)
     api_reply_json(exchange, 200, &out);
 }
 
-static bool is_ready(const struct api *api)
-{
-    return api->registry && !api->draining;
-}
-
 static void reply_health(const struct api *api, struct http_exchange *exchange, int status)
 {
     struct text out = {0};
-    text_format(&out, "{\"live\":true,\"ready\":%s}", is_ready(api) ? "true" : "false");
+    text_format(&out, "{\"live\":true,\"ready\":%s}", api_is_ready(api) ? "true" : "false");
     api_reply_json(exchange, status, &out);
 }
 
@@ -111,7 +106,7 @@ void api_v2_live(const struct api *api, struct http_exchange *exchange)
 
 void api_v2_ready(const struct api *api, struct http_exchange *exchange)
 {
-    reply_health(api, exchange, is_ready(api) ? 200 : 503);
+    reply_health(api, exchange, api_is_ready(api) ? 200 : 503);
 }
 
 void api_v2_stats(const struct api *api, struct http_exchange *exchange)
@@ -159,9 +154,9 @@ void api_v2_model_ready(const struct api *api, struct http_exchange *exchange)
     struct text out = {0};
     text_add(&out, "{\"name\":");
     text_json(&out, model->info->name);
-    text_format(&out, ",\"ready\":%s}", api->draining ? "false" : "true");
+    text_format(&out, ",\"ready\":%s}", api_is_ready(api) ? "true" : "false");
     registry_unref(model);
-    api_reply_json(exchange, api->draining ? 503 : 200, &out);
+    api_reply_json(exchange, api_is_ready(api) ? 200 : 503, &out);
 }
 
 void api_v2_model_config(const struct api *api, struct http_exchange *exchange)

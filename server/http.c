@@ -125,8 +125,9 @@ static const char *find_fault(const struct http_exchange_full *exchange, const c
         http_guard_end(&guard, exchange->base.method + info->header_size);
     }
     *has_encoding = guard.n_encodings > 0;
-    return conn->bad_target ? "the target is not a well-formed absolute path"
-                            : http_guard_verdict(&guard, version);
+    if (conn->bad_target || !http_guard_asterisk(exchange->base.method, exchange->base.path))
+        return "the target is not a well-formed absolute path";
+    return http_guard_verdict(&guard, version);
 }
 
 /* Refuses what breaks HTTP or is too large; `has_body` says whether more is to come. */

@@ -64,6 +64,8 @@ static bool is_authority(const char *text, size_t n)
 
 bool http_guard_target(const char *target)
 {
+    if (target && strcmp(target, "*") == 0)
+        return true;
     if (!target || target[0] != '/')
         return false;
     for (const char *c = target; *c != '\0'; c++) {
@@ -73,6 +75,11 @@ bool http_guard_target(const char *target)
             return false;
     }
     return true;
+}
+
+bool http_guard_asterisk(const char *method, const char *path)
+{
+    return path[0] != '*' || strcmp(method, "OPTIONS") == 0;
 }
 
 void http_guard_start(struct http_guard *guard, const char *method, const char *target,

@@ -112,8 +112,10 @@ struct http_guard {
     const char *fault; /* a sentence, NULL while all is well */
     const char *at;    /* where the next line begins, if no byte was lost; NULL: not followed */
 };
-/* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00. */
+/* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00; or "*". */
 bool http_guard_target(const char *target);
+/* False for a "*", the server as a whole, of a method other than OPTIONS (RFC 9112 3.2.4). */
+bool http_guard_asterisk(const char *method, const char *path);
 void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
                        size_t n_value);
 /* libmicrohttpd 0.9.75 ends a line's strings at a NUL, joins folded lines and takes a line without

@@ -37,11 +37,12 @@ struct route {
     const char *methods[2];
     const char *allow;
     enum access access;
-    handle_fn request;                 /* must be there and must reply, now or later */
+    handle_fn request;                 /* must reply, now or later; NULL: only OPTIONS comes here */
     handle_fn header, gone, completed; /* of a handler that keeps exchange->user, else NULL */
 };
 
 #define UPLOAD {"POST", "PUT"}, "POST, PUT, OPTIONS"
+#define NOTHING {"", ""}, "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 #define READ {"GET", "HEAD"}, "GET, HEAD, OPTIONS"
 #define V2_MODEL "/v2/models/{name}[/versions/{version}]"
 #define CHANGE {"PUT", "DELETE"}, "PUT, DELETE, OPTIONS"
@@ -51,6 +52,7 @@ static const struct route routes[] = {
      api_classify_completed},
     {"/features", UPLOAD, CLIENTS, api_features_request, api_features_header, api_features_gone,
      api_features_completed},
+    {"*", NOTHING, ANYBODY, NULL, NULL, NULL, NULL}, /* the server as a whole, RFC 9110 9.3.7 */
     {"/", READ, ANYBODY, web_index, NULL, NULL, NULL},
     {"/web/{file}", READ, ANYBODY, web_file, NULL, NULL, NULL},
     {"/openapi.json", READ, ANYBODY, api_openapi, NULL, NULL, NULL},

@@ -33,6 +33,7 @@ struct api {
     const char *admin_token;     /* "" = none: operators are local */
     bool admin_listens;          /* operators have a listener of their own */
     bool draining;
+    bool overdue; /* a worker is, by half of what ends the process */
     /* The present value of a setting as text ("10485760"), for /problems; NULL if unknown. */
     const char *(*setting)(void *daemon, const char *key);
     /* Loads [NAME=]PATH beside the traffic and serves it in place of the model of that name; done
@@ -44,6 +45,11 @@ struct api {
     bool (*remove_model)(void *daemon, const char *name); /* false: it is the only one */
     void *daemon;
 };
+
+static inline bool api_is_ready(const struct api *api)
+{
+    return api->registry && !api->draining && !api->overdue;
+}
 
 /* The handlers for http_open; context is the struct api. */
 extern const struct http_handlers routes_handlers;

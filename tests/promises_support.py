@@ -64,14 +64,14 @@ class Server:
         return self.process.wait(30)
 
 
-def children(pid):
+def children(pid, zombies=False):
     found = []
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
             rest = open(path).read().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if rest[1] == str(pid) and rest[0] != "Z":
+        if rest[1] == str(pid) and (rest[0] == "Z") == zombies:
             found.append(int(path.split("/")[2]))
     return sorted(found)
 

@@ -293,7 +293,7 @@ static void start_loop(struct serve *s)
     orphans_start(&s->orphans, &s->loop);
     waiting_start(&s->waiting, &s->loop);
     rn_threads_give_way(s->threads, waiting_loop, &s->waiting);
-    watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms);
+    watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms, &s->api.overdue);
     (void)uv_timer_init(&s->loop, &s->drain_timer);
     s->drain_timer.data = s;
 }
@@ -304,9 +304,10 @@ static void report(void *context, struct agent_report *out)
 {
     const struct serve *s = context;
     const struct registry_model *model = s->api.registry ? registry_first(s->api.registry) : NULL;
-    *out = (struct agent_report){.state = s->api.draining ? AGENT_DRAINING
-                                          : model         ? AGENT_READY
-                                                          : AGENT_LOADING};
+    *out = (struct agent_report){.state = s->api.draining  ? AGENT_DRAINING
+                                          : s->api.overdue ? AGENT_STUCK
+                                          : model          ? AGENT_READY
+                                                           : AGENT_LOADING};
     if (!model)
         return;
     const size_t n_http = listeners_in_flight(&s->listeners);

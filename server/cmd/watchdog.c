@@ -53,6 +53,7 @@ static void on_tick(uv_timer_t *timer)
         notify_send("STATUS=a worker is stuck");
         _Exit(CMD_FAILED);
     }
+    *w->overdue = w->limit_ns > 0 && late_ns > w->limit_ns / 2;
     tell(w, late_ns);
 }
 
@@ -64,9 +65,10 @@ static uint64_t patience_ns(void)
 }
 
 void watchdog_start(struct watchdog *watchdog, uv_loop_t *loop, const struct pipeline *pipeline,
-                    int stuck_after_ms)
+                    int stuck_after_ms, bool *overdue)
 {
     *watchdog = (struct watchdog){.pipeline = pipeline,
+                                  .overdue = overdue,
                                   .prefix = "loading models, ",
                                   .limit_ns = (uint64_t)stuck_after_ms * 1000000,
                                   .fresh_ns = patience_ns(),

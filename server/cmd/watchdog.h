@@ -8,6 +8,7 @@
 #ifndef RESNETD_SERVER_CMD_WATCHDOG_H
 #define RESNETD_SERVER_CMD_WATCHDOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -16,6 +17,7 @@ struct pipeline;
 struct watchdog {
     uv_timer_t timer;
     const struct pipeline *pipeline;
+    bool *overdue;       /* set while work is overdue by half of limit_ns */
     const char *prefix;  /* of the status: what goes on; static text */
     uint64_t limit_ns;   /* of being overdue; 0: never stuck */
     uint64_t fresh_ns;   /* overdue by more than this, the watchdog is not fed; 0: nobody waits */
@@ -23,9 +25,9 @@ struct watchdog {
     uint64_t resumed_ns; /* when the whole process went on after having been stopped */
 };
 
-/* `watchdog` and `pipeline` outlive the loop's run. */
+/* All but `loop` are kept, and outlive its run. */
 void watchdog_start(struct watchdog *watchdog, uv_loop_t *loop, const struct pipeline *pipeline,
-                    int stuck_after_ms);
+                    int stuck_after_ms, bool *overdue);
 /* What goes on ("draining, "), in the status from now on. */
 void watchdog_say(struct watchdog *watchdog, const char *prefix);
 

@@ -130,7 +130,7 @@ async function look() {
     try {
         state = (await ask("readyz")).json.status;
     } catch (problem) {
-        if (problem.slug !== "unreachable") state = problem.members.status; /* "loading", "draining" */
+        if (problem.slug !== "unreachable") state = problem.members.status; /* "loading", "stuck", "draining" */
     }
     if (byId("state-text").textContent !== state) byId("state-text").textContent = state;
     byId("state").dataset.state = state.replaceAll(" ", "-");

@@ -314,6 +314,26 @@ Test(e2e_problems, requests_that_two_parsers_could_read_differently_are_refused)
     server_stop(&server);
 }
 
+Test(e2e_problems, the_server_as_a_whole_is_asked_for_its_methods_and_nothing_else)
+{
+    static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"};
+    struct server server;
+    char answer[4096];
+    server_start(&server, "");
+    int fd = connect_to(&server);
+    say(fd, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    read_answer(fd, answer, sizeof answer);
+    cr_assert_eq(strncmp(answer, "HTTP/1.1 204 ", 13), 0, "%s", answer);
+    const char *allow = strstr(answer, "\r\nAllow: ");
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        cr_assert(allow && strstr(allow, methods[i]), "%s: %s", methods[i], answer);
+    fd = connect_to(&server);
+    say(fd, "POST * HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na");
+    read_answer(fd, answer, sizeof answer);
+    cr_assert_eq(strncmp(answer, "HTTP/1.1 400 ", 13), 0, "%s", answer);
+    server_stop(&server);
+}
+
 /* ---- what a busy server refuses -------------------------------------------------------------- */
 
 Test(e2e_problems, a_deadline_that_has_no_room_is_refused_with_what_was_predicted)

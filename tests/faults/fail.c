@@ -5,8 +5,9 @@
  *   FAIL=write:1%       one call in a hundred fails, by a fixed pseudo-random sequence
  *
  * Kinds: malloc (with calloc, realloc and aligned_alloc), read (with recv), write (with send and
- * sendmsg), accept, mmap, thread, priority (changes of it, which our systemd units forbid), stall
- * (a decode in a thread never returns). FAIL_COUNT=FILE writes at exit how many calls there were.
+ * sendmsg), accept, mmap, thread, priority (changes of it, which our systemd units forbid); and of
+ * a decode in a thread: stall (it sleeps for ever), spin (it computes for ever), quit (the thread
+ * is gone in the middle of it). FAIL_COUNT=FILE writes at exit how many calls there were.
  * Counting starts with main(): what libraries do before it is not ours to survive. Any thread.
  *
  * SPDX-License-Identifier: MIT */
@@ -24,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,11 +38,13 @@ enum kind {
     KIND_THREAD,
     KIND_PRIORITY,
     KIND_STALL,
+    KIND_SPIN,
+    KIND_QUIT,
     N_KINDS
 };
 
-static const char *const names[N_KINDS] = {"malloc", "read",   "write",    "accept",
-                                           "mmap",   "thread", "priority", "stall"};
+static const char *const names[N_KINDS] = {"malloc", "read",     "write", "accept", "mmap",
+                                           "thread", "priority", "stall", "spin",   "quit"};
 
 static enum kind chosen = N_KINDS;
 static long from, to;     /* calls to fail, counted from 1; from 0: by chance */
@@ -271,5 +275,10 @@ int clock_gettime(clockid_t clock, struct timespec *now)
     REAL(clock_gettime, int, clockid_t, struct timespec *)
     while (clock == CLOCK_THREAD_CPUTIME_ID && fails(KIND_STALL))
         (void)pause();
+    if (clock == CLOCK_THREAD_CPUTIME_ID && fails(KIND_SPIN))
+        for (;;)
+            continue;
+    if (clock == CLOCK_THREAD_CPUTIME_ID && fails(KIND_QUIT))
+        (void)syscall(SYS_exit, 0); /* of the thread, without a word to anybody */
     return real_clock_gettime(clock, now);
 }

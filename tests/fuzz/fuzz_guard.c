@@ -18,7 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     text[n] = '\0';
     char *rest = text;
     const char *line = strsep(&rest, "\n");
-    (void)http_guard_target(line);
+    if (http_guard_target(line) && line[0] != '/' && line[0] != '*')
+        abort();
+    (void)http_guard_asterisk("GET", line);
     while (rest) {
         char *value = strsep(&rest, "\n"), *name = strsep(&value, ":");
         http_guard_header(&guard, name, strlen(name), value ? value : "",

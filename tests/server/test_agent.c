@@ -54,6 +54,7 @@ Test(agent, no_percentage_makes_a_weight_of_zero_or_is_beyond_what_haproxy_takes
 Test(agent, who_cannot_serve_says_so)
 {
     expect_line((struct agent_report){.state = AGENT_LOADING}, "down #loading\n");
+    expect_line((struct agent_report){.state = AGENT_STUCK, .fresh = true}, "down #stuck\n");
     expect_line((struct agent_report){.state = AGENT_DRAINING, .fresh = true}, "drain\n");
 }
 

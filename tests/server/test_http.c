@@ -301,6 +301,8 @@ Test(http, refuses_what_breaks_http_and_closes)
         "GET /echo HTTP/1.1\r\nHost: a@b\r\n\r\n",
         "GET /echo HTTP/2.5\r\nHost: a\r\n\r\n",
         "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        "OPTIONS *?a HTTP/1.1\r\nHost: a\r\n\r\n",
+        "OPTIONS a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /a%zz HTTP/1.1\r\nHost: a\r\n\r\n",
