@@ -103,13 +103,23 @@ def sweep(number, kind, step, promise):
     row(number, promise, done.stdout.strip().splitlines()[-1], done.returncode == 0)
 
 
+def chance(number, kind, per_cent):
+    done = subprocess.run(["tests/faults/chance.sh", BINARY, LIBRARY, kind, str(per_cent), "10"],
+                          capture_output=True, text=True)
+    row(number, f"{per_cent} % of {kind} fails under load, 10 s: afterwards 100 of 100 answered",
+        done.stdout.strip(), done.returncode == 0)
+
+
 def row_18():
     sweep(18, "malloc", 29, "failing allocation: answer, 5xx, or a clean exit")
+    chance(18, "malloc", 1)
 
 
 def row_19():
     for kind in ("read", "write", "accept", "mmap", "thread"):
         sweep(19, kind, 1, f"failing {kind}: the same")
+    for kind, per_cent in (("read", 1), ("write", 1), ("accept", 1), ("thread", 30)):
+        chance(19, kind, per_cent)
 
 
 def spoken(path, request):
