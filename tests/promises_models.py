@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -179,6 +180,39 @@ def file_changes_while_served():
             told == len(sentences))
         code = server.stop()
         row(17, "exit status afterwards 0", str(code), code == 0)
+
+
+# ---- a start that waits for the self-test --------------------------------------------------------
+
+def notified(model):
+    """Starts with that model as systemd would: whether READY=1 came within 2 s, the status, what the log says."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(f"{folder}/notify")
+        notify.settimeout(0.1)
+        write(f"{folder}/tried.safetensors", model)
+        process = subprocess.Popen(
+            [BINARY, "serve", "--listen", "127.0.0.1:0", "--model", f"{folder}/tried.safetensors"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, NOTIFY_SOCKET=f"{folder}/notify"))
+        said, deadline = b"", time.monotonic() + 2
+        while b"READY=1" not in said and time.monotonic() < deadline:
+            try:
+                said += notify.recv(4096) + b"\n"
+            except TimeoutError:
+                continue
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        log = process.communicate(timeout=30)[1].decode()
+        return b"READY=1" in said, process.returncode, log
+
+
+def ready_after_self_test():
+    model = original()
+    n_header = 8 + struct.unpack("<Q", model[:8])[0]
+    sound, other = notified(model), notified(model[:n_header + 256] + b"\xbf" * 400 + model[n_header + 656:])
+    told = re.findall(r"its golden logits.*", other[2])
+    row(26, "ready is told after the self-test only: a sound model, then one of other weights",
+        f"READY=1 {sound[0]}, then {other[0]}; exit {other[1]}, {told}", sound[:2] == (True, 0) and
+        other[:2] == (False, 3) and len(told) == 1)
 
 
 def row_17():
