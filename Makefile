@@ -180,11 +180,14 @@ torture:
 	$(Q)$(MAKE) --no-print-directory SAN=address run-torture
 run-torture: $(B)/resnetd
 	$(Q)tests/torture.sh $(B)/resnetd $(or $(CORPUS),tests/golden/images)
-## make faults     lets the k-th allocation, read, write, accept, map, thread fail; FAULT_STEP=1 for every k
+## make faults     lets the k-th allocation, read, write, accept, map, thread fail; FAULT_STEP=1 for every k;
+##                 then some per cent of each under load, FAULT_SECONDS (10) each
 faults: $(B)/resnetd $(B)/fail.so
 	$(Q)for kind in read write accept mmap thread; do \
 		tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so $$kind || exit 1; done
 	$(Q)tests/faults/sweep.sh $(B)/resnetd $(B)/fail.so malloc $(or $(FAULT_STEP),7)
+	$(Q)for plan in 'malloc 1' 'read 1' 'write 1' 'accept 1' 'thread 30'; do \
+		tests/faults/chance.sh $(B)/resnetd $(B)/fail.so $$plan $(or $(FAULT_SECONDS),10) || exit 1; done
 
 ## make image      what a container of it is and does, without an engine; IMAGE=--build: Dockerfile by buildah
 image: $(B)/resnetd $(B)/resnetd-pull

@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "server/api_json.h"
 #include "server/base64.h"
 #include "server/json_scan.h"
 #include "server/multipart.h"
@@ -307,22 +308,17 @@ static bool read_object(struct api_body *body, struct request *request, json_t *
 
 static bool read_json(struct api_body *body, struct request *request, struct problem *problem)
 {
-    json_error_t error;
     const size_t most = (size_t)body->max_images + OTHER_VALUES;
     if (json_scan_values(body->bytes, body->n_bytes) > most) {
         problem_set(problem, PROBLEM_BAD_JSON, "the JSON has more than %zu values", most);
         return false;
     }
-    json_t *root =
-        json_loadb((const char *)body->bytes, body->n_bytes, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = api_json_load(body->bytes, body->n_bytes, problem);
     bool ok = false;
-    if (!root)
-        problem_set(problem, PROBLEM_BAD_JSON, "line %d, column %d: %s", error.line, error.column,
-                    error.text);
-    else if (!json_is_object(root))
-        problem_set(problem, PROBLEM_BAD_JSON, "the JSON is no object");
-    else
+    if (json_is_object(root))
         ok = read_object(body, request, root, problem);
+    else if (root)
+        problem_set(problem, PROBLEM_BAD_JSON, "the JSON is no object");
     json_decref(root);
     return ok;
 }

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "server/accesslog.h"
+#include "server/api_json.h"
 #include "server/api_reply.h"
 #include "server/registry.h"
 #include "server/routes.h"
@@ -113,20 +114,19 @@ static void loaded(void *context, enum rn_status status, const struct rn_error *
 static bool start_load(const struct api *api, struct http_exchange *exchange,
                        struct problem *problem)
 {
-    json_error_t error;
     const char *path, *labels;
     char name[MAX_NAME + 1], text[MAX_NAME + MAX_PATH + 2];
-    json_t *json = json_loadb((const char *)exchange->body, exchange->body_bytes,
-                              JSON_REJECT_DUPLICATES, &error);
+    json_t *json = api_json_load(exchange->body, exchange->body_bytes, problem);
     struct change *change = calloc(1, sizeof *change);
     bool ok = false;
-    if (!change) {
+    if (json && !change) {
         problem_set(problem, PROBLEM_INTERNAL, "out of memory");
-    } else if (!json_is_object(json)) {
+    } else if (json && !json_is_object(json)) {
         problem_set(problem, PROBLEM_BAD_JSON,
                     "the body is an object like "
                     "{\"path\":\"/models/new.safetensors\"}");
-    } else if (read_name(exchange, name, problem) && read_text(json, "path", &path, problem) &&
+    } else if (json && read_name(exchange, name, problem) &&
+               read_text(json, "path", &path, problem) &&
                read_text(json, "labels", &labels, problem)) {
         (void)snprintf(text, sizeof text, "%s=%s", name, path);
         *change = (struct change){.api = api, .exchange = exchange};

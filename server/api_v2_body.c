@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "server/api_json.h"
 #include "server/api_params.h"
 #include "server/api_v2_tensor.h"
 #include "server/json_scan.h"
@@ -234,7 +235,6 @@ static bool read_raw(struct reader *reader)
 static json_t *load(const struct reader *reader, size_t n)
 {
     const struct api_v2_body *body = reader->body;
-    json_error_t error;
     size_t most;
     if (size_mul((size_t)body->max_images, n_values(reader->info), &most) != RN_OK ||
         json_scan_values(body->bytes, n) > most + most / 2 + EXTRA_VALUES) {
@@ -243,11 +243,7 @@ static json_t *load(const struct reader *reader, size_t n)
                     body->max_images);
         return NULL;
     }
-    json_t *root = json_loadb((const char *)body->bytes, n, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        problem_set(reader->problem, PROBLEM_BAD_JSON, "line %d, column %d: %s", error.line,
-                    error.column, error.text);
-    return root;
+    return api_json_load(body->bytes, n, reader->problem);
 }
 
 static bool read_json(struct reader *reader, size_t n)

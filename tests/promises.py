@@ -14,11 +14,9 @@ import email.utils
 import glob
 import http.client
 import os
-import random
 import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ import time
 import promises_http
 import promises_images
 import promises_load
+import promises_models
 import promises_proxy
 import promises_support
 from promises_support import BINARY, LIBRARY, Server, children, cpu_seconds, image, quietly, row, skip
@@ -134,50 +133,6 @@ def row_15():
     server.stop()
 
 
-# ---- model files -------------------------------------------------------------------------------
-
-def inspect(path):
-    start = time.monotonic()
-    process = subprocess.Popen([BINARY, "inspect", path], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE)
-    text = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    return os.waitstatus_to_exitcode(status), text, usage.ru_maxrss, time.monotonic() - start
-
-
-def damaged(model):
-    n_header = 8 + struct.unpack("<Q", model[:8])[0]
-    randoms = random.Random(17)
-    for n in range(0, len(model), 4096):
-        yield model[:n]
-    for at in randoms.sample(range(n_header), 300):
-        flipped = bytearray(model)
-        flipped[at] ^= 1 << randoms.randrange(8)
-        yield bytes(flipped)
-    for size in (1 << 31, 1 << 40, 1 << 63, (1 << 64) - 1):
-        yield struct.pack("<Q", size) + model[8:]
-
-
-def row_17():
-    codes, wordless, memory, slowest = [], 0, 0, 0
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as f:
-        for case in damaged(open("config/models/cifar10-resnet20.safetensors", "rb").read()):
-            f.seek(0)
-            f.truncate()
-            f.write(case)
-            f.flush()
-            code, text, kib, seconds = inspect(f.name)
-            codes.append(code)
-            memory, slowest = max(memory, kib), max(slowest, seconds)
-            wordless += code == 3 and f.name.encode() not in text
-    crashed = sum(code not in (0, 3) for code in codes)
-    row(17, f"{len(codes)} damaged model files: refused by name, or no effect",
-        f"{codes.count(3)} refused, {codes.count(0)} harmless (names, labels), {crashed} crashed",
-        crashed + wordless == 0)
-    row(17, "never more than 100 MiB and 2 s", f"{memory / 1024:.0f} MiB, {slowest * 1e3:.0f} ms",
-        memory <= 100 * 1024 and slowest <= 2)
-
-
 # ---- failing calls -----------------------------------------------------------------------------
 
 def sweep(number, kind, step, promise):
@@ -186,13 +141,23 @@ def sweep(number, kind, step, promise):
     row(number, promise, done.stdout.strip().splitlines()[-1], done.returncode == 0)
 
 
+def chance(number, kind, per_cent):
+    done = subprocess.run(["tests/faults/chance.sh", BINARY, LIBRARY, kind, str(per_cent), "10"],
+                          capture_output=True, text=True)
+    row(number, f"{per_cent} % of {kind} fails under load, 10 s: afterwards 100 of 100 answered",
+        done.stdout.strip(), done.returncode == 0)
+
+
 def row_18():
     sweep(18, "malloc", 29, "failing allocation: answer, 5xx, or a clean exit")
+    chance(18, "malloc", 1)
 
 
 def row_19():
     for kind in ("read", "write", "accept", "mmap", "thread"):
         sweep(19, kind, 1, f"failing {kind}: the same")
+    for kind, per_cent in (("read", 1), ("write", 1), ("accept", 1), ("thread", 30)):
+        chance(19, kind, per_cent)
 
 
 def spoken(path, request):
@@ -352,6 +317,7 @@ def row_26():
         line = [x for x in done.stderr.splitlines() if x.startswith("resnetd:")]
         row(26, f"{what}: a line and exit within 1 s", f"exit {done.returncode}, {seconds * 1e3:.0f} ms",
             done.returncode in (1, 2, 3) and len(line) == 1 and seconds <= 1)
+    promises_models.ready_after_self_test()
 
 
 def run(name):
@@ -364,7 +330,7 @@ def run(name):
             Server.running.pop().process.kill()
 
 
-ROWS = {**promises_load.ROWS, "8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "13": promises_images.row_13, "14": row_14, "15": row_15, "17": row_17, "18": row_18, "19": row_19, "20": row_20,
+ROWS = {**promises_load.ROWS, "8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "13": promises_images.row_13, "14": row_14, "15": row_15, "17": promises_models.row_17, "18": row_18, "19": row_19, "20": row_20,
         "21": row_21, "22": row_22, "24": promises_images.row_24, "25": promises_http.row_25, "26": row_26}
 for name in sys.argv[3:] or ROWS:
     run(name)

@@ -19,6 +19,7 @@
 #include "config/config.h"
 #include "server/accesslog.h"
 #include "server/agent.h"
+#include "server/api_json.h"
 #include "server/batcher.h"
 #include "server/cmd/cmd.h"
 #include "server/cmd/ceiling.h"
@@ -471,6 +472,7 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.argc = argc;
     s.argv = argv;
     s.envp = envp;
+    api_json_init();
     (void)signal(SIGPIPE, SIG_IGN);
     struct rn_error err = {0};
     enum rn_status status = passed_take(&s.listeners.passed, &err);

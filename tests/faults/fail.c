@@ -7,8 +7,9 @@
  * Kinds: malloc (with calloc, realloc and aligned_alloc), read (with recv), write (with send and
  * sendmsg), accept, mmap, thread, priority (changes of it, which our systemd units forbid); and of
  * a decode in a thread: stall (it sleeps for ever), spin (it computes for ever), quit (the thread
- * is gone in the middle of it). FAIL_COUNT=FILE writes at exit how many calls there were.
- * Counting starts with main(): what libraries do before it is not ours to survive. Any thread.
+ * is gone in the middle of it). FAIL_COUNT=FILE writes at exit how many calls there were and how
+ * many failed. FAIL_WHILE=FILE: they fail only while that file exists. Counting starts with main():
+ * what libraries do before it is not ours to survive. Any thread.
  *
  * SPDX-License-Identifier: MIT */
 #include <dlfcn.h>
@@ -49,14 +50,12 @@ static const char *const names[N_KINDS] = {"malloc", "read",     "write", "accep
 static enum kind chosen = N_KINDS;
 static long from, to;     /* calls to fail, counted from 1; from 0: by chance */
 static unsigned per_cent; /* chance */
-static atomic_long n_calls;
+static const char *gate;  /* a file without which nothing fails */
+static atomic_long n_calls, n_failed;
 static atomic_bool started;
 
-static bool fails(enum kind kind)
+static bool is_planned(long n)
 {
-    if (kind != chosen || !atomic_load(&started))
-        return false;
-    const long n = atomic_fetch_add(&n_calls, 1) + 1;
     if (from > 0)
         return n >= from && n <= to;
     uint64_t x = (uint64_t)n * UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
@@ -65,9 +64,20 @@ static bool fails(enum kind kind)
     return (x ^ x >> 31) % 100 < per_cent;
 }
 
+static bool fails(enum kind kind)
+{
+    if (kind != chosen || !atomic_load(&started))
+        return false;
+    if (!is_planned(atomic_fetch_add(&n_calls, 1) + 1) || (gate && access(gate, F_OK) != 0))
+        return false;
+    atomic_fetch_add(&n_failed, 1);
+    return true;
+}
+
 static void read_plan(void)
 {
     const char *text = getenv("FAIL");
+    gate = getenv("FAIL_WHILE");
     char kind[16] = "", mark = '\0';
     long number = 0;
     if (!text || sscanf(text, "%15[a-z]:%ld%c", kind, &number, &mark) < 2)
@@ -89,7 +99,7 @@ static void report(void)
     atomic_store(&started, false);
     FILE *f = path ? fopen(path, "we") : NULL;
     if (f) {
-        (void)fprintf(f, "%ld\n", atomic_load(&n_calls));
+        (void)fprintf(f, "%ld %ld\n", atomic_load(&n_calls), atomic_load(&n_failed));
         (void)fclose(f);
     }
 }
