@@ -14,6 +14,12 @@
 #define CHANNEL_BLOCK 16
 #define TENSOR_ALIGN 64 /* bytes; one block of fp32 */
 
+/* Bytes, rounded up so that a tensor may follow. */
+static inline size_t tensor_align(size_t bytes)
+{
+    return (bytes + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+}
+
 /* Of one image; n is kept apart because a plan serves any n up to its largest batch. */
 struct shape {
     int c, h, w;

@@ -407,8 +407,7 @@ static size_t scratch_bytes(const struct conv *c)
                             : BF16X3_DEPTH;
     const size_t slack = BF16X3_ROWS * step + BF16X3_DEPTH;
     const size_t bands = c->banded ? 1 : (size_t)c->group;
-    const size_t bytes = (bands * c->band + slack) * sizeof(uint16_t);
-    return (bytes + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+    return tensor_align((bands * c->band + slack) * sizeof(uint16_t));
 }
 
 enum rn_status conv_bf16x3_prepare(const struct op_spec *spec, struct arena *arena,

@@ -382,11 +382,6 @@ static void pack(const struct stem *s, const struct winograd_filter *filter, flo
     }
 }
 
-static size_t align_bytes(size_t floats)
-{
-    return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
-}
-
 /* The pool that pool_row is. */
 static bool takes_pool(const struct op_attrs *pool)
 {
@@ -439,8 +434,8 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
         .work = UINT64_C(2) * depth * (uint64_t)(s->tile_rows * s->tile_columns) *
                 (uint64_t)spec->out.c,
         .algorithm = filter->name,
-        .scratch_bytes = s->pools ? align_bytes(seams) : 0,
-        .thread_scratch_bytes = align_bytes(room),
+        .scratch_bytes = s->pools ? tensor_align(seams * sizeof(float)) : 0,
+        .thread_scratch_bytes = tensor_align(room * sizeof(float)),
     };
     return RN_OK;
 }

@@ -224,7 +224,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
         .work = UINT64_C(2) * PRODUCTS * (uint64_t)s->n_pairs * (uint64_t)(spec->in.c / 2) *
                 (uint64_t)(spec->out.c / 2),
         .algorithm = "strassen",
-        .thread_scratch_bytes = (scratch + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN,
+        .thread_scratch_bytes = tensor_align(scratch),
     };
     return RN_OK;
 }

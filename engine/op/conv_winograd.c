@@ -376,11 +376,6 @@ static void pack_channel(const struct winograd *w, int b, int i, float *weights)
                of_channel[winograd_filter_weight(w->filter, p)], sizeof of_channel[0]);
 }
 
-static size_t align_bytes(size_t floats)
-{
-    return (floats * sizeof(float) + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
-}
-
 static int max_group(const struct winograd_filter *filter)
 {
     const int fit = MAX_VALUES / (filter->side * filter->side) / 10 * 10;
@@ -424,6 +419,8 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                 op_rest(spec);
         }
     const int n_tiles = spec->max_batch * w->tile_rows * w->tile_columns;
+    const size_t shared = shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED);
+    const size_t own = products_size(w, w->max_group) + values_size(w, w->max_group);
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){
@@ -432,9 +429,8 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
         .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
                 (uint64_t)spec->in.c * (uint64_t)spec->out.c,
         .algorithm = filter->name,
-        .scratch_bytes = align_bytes(shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED)),
-        .thread_scratch_bytes =
-            align_bytes(products_size(w, w->max_group) + values_size(w, w->max_group)),
+        .scratch_bytes = tensor_align(shared * sizeof(float)),
+        .thread_scratch_bytes = tensor_align(own * sizeof(float)),
     };
     return RN_OK;
 }

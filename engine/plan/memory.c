@@ -45,7 +45,7 @@ enum rn_status memory_plan(struct memory_use *uses, int n, size_t *bytes)
         return RN_NO_MEMORY;
     }
     for (int i = 0; i < n; i++) {
-        uses[i].bytes = (uses[i].bytes + TENSOR_ALIGN - 1) / TENSOR_ALIGN * TENSOR_ALIGN;
+        uses[i].bytes = tensor_align(uses[i].bytes);
         order[i] = &uses[i];
     }
     qsort(order, (size_t)n, sizeof *order, by_size);
