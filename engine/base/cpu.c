@@ -156,6 +156,18 @@ int cpu_cores(const char *root)
     return cores > 0 ? cores : 1;
 }
 
+void cpu_leave(int core)
+{
+    cpu_set_t allowed, others;
+    if (sched_getcpu() != core || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    others = allowed;
+    CPU_CLR((size_t)core, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0)
+        return;
+    (void)sched_setaffinity(0, sizeof allowed, &allowed);
+}
+
 #if defined(__x86_64__)
 
 #define MXCSR_FTZ_DAZ 0x8040u

@@ -20,6 +20,11 @@ unsigned cpu_flags(void);
  * at least 1. `root` stands for "/", so that tests can bring their own files; NULL means "/". */
 int cpu_cores(const char *root);
 
+/* Has the calling thread run on another core than this one, of those it may run on; it may still
+ * run on all of them afterwards. Nothing if it runs on another already, has no other, or may not
+ * choose. */
+void cpu_leave(int core);
+
 /* Makes denormal results and operands zero in the calling thread (a denormal costs a hundred
  * times a normal number); returns the state before, for cpu_denormals_restore. */
 unsigned long cpu_denormals_flush(void);

@@ -43,6 +43,7 @@ struct rn_threads {
     pthread_cond_t wake;
     atomic_int n_started;               /* workers */
     atomic_int n_met;                   /* in threads_meet */
+    atomic_int waker;                   /* the core whose run woke sleepers last */
     _Atomic(rn_threads_waits_fn) waits; /* NULL: nobody */
     void *waits_context;
     int n; /* threads in all, the caller of a run included */
@@ -125,6 +126,8 @@ static void *worker_main(void *arg)
             pthread_cond_wait(&t->wake, &t->mutex);
         atomic_fetch_sub(&t->n_sleeping, 1);
         pthread_mutex_unlock(&t->mutex);
+        /* A scheduler may have it run where it was woken, in place of the thread that woke it. */
+        cpu_leave(atomic_load(&t->waker));
     }
     return NULL;
 }
@@ -132,6 +135,7 @@ static void *worker_main(void *arg)
 static void wake_all(struct rn_threads *t)
 {
     if (atomic_load(&t->n_sleeping) > 0) {
+        atomic_store(&t->waker, sched_getcpu());
         pthread_mutex_lock(&t->mutex);
         pthread_cond_broadcast(&t->wake);
         pthread_mutex_unlock(&t->mutex);

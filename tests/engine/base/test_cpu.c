@@ -1,4 +1,4 @@
-/* CPU quotas from made-up cgroup trees, v1 and v2, and the affinity mask.
+/* CPU quotas from made-up cgroup trees, v1 and v2, the affinity mask, and leaving a core.
  *
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
@@ -75,4 +75,32 @@ Test(cpu, nonsense_in_the_files_is_no_limit)
     put("sys/fs/cgroup/a/cpu.max", "lots of it\n");
     put("sys/fs/cgroup/cpu.max", "100000 0\n");
     cr_assert_eq(cpu_cores(folder_path()), all_cores());
+}
+
+/* A scheduler may bring a thread back at once, but not every time. */
+Test(cpu, a_core_is_left_and_may_be_used_again)
+{
+    cpu_set_t before, after;
+    cr_assert_eq(sched_getaffinity(0, sizeof before, &before), 0);
+    bool left = false;
+    for (int i = 0; i < 100 && !left; i++) {
+        const int core = sched_getcpu();
+        cpu_leave(core);
+        left = sched_getcpu() != core;
+    }
+    cr_assert(left == (all_cores() > 1), "%d cores", all_cores());
+    cr_assert_eq(sched_getaffinity(0, sizeof after, &after), 0);
+    cr_assert(CPU_EQUAL(&before, &after), "the affinity mask has changed");
+}
+
+Test(cpu, an_only_core_is_not_left)
+{
+    cpu_set_t one;
+    const int core = sched_getcpu();
+    CPU_ZERO(&one);
+    CPU_SET((size_t)core, &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    cpu_leave(core);
+    cr_assert_eq(sched_getcpu(), core);
+    cr_assert_eq(all_cores(), 1);
 }
