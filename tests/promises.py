@@ -330,7 +330,8 @@ def run(name):
             Server.running.pop().process.kill()
 
 
-ROWS = {**promises_load.ROWS, "8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11, "13": promises_images.row_13, "14": row_14, "15": row_15, "17": promises_models.row_17, "18": row_18, "19": row_19, "20": row_20,
+ROWS = {**promises_load.ROWS, "8": promises_http.row_8, "10": promises_http.row_10, "11": promises_images.row_11,
+        "11-beside": promises_images.row_11_beside, "13": promises_images.row_13, "14": row_14, "15": row_15, "17": promises_models.row_17, "18": row_18, "19": row_19, "20": row_20,
         "21": row_21, "22": row_22, "24": promises_images.row_24, "25": promises_http.row_25, "26": row_26}
 for name in sys.argv[3:] or ROWS:
     run(name)
