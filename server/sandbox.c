@@ -1,7 +1,7 @@
 /* The daemon's side: slots in shared memory, orders to helpers, and what to do when one dies.
  *
- * sandbox_open and _close on the loop thread; sandbox_run on workers, one per slot. The lock guards
- * the zygote: its control socket, and the new sockets that a restart leaves for the slots.
+ * sandbox_open, _tend and _close on the loop thread; sandbox_run on workers, one per slot. The lock
+ * guards the zygote: its control socket, and the new sockets that a restart leaves for the slots.
  *
  * SPDX-License-Identifier: MIT */
 #include "server/sandbox_internal.h"
@@ -23,7 +23,8 @@
 #include <uv.h>
 
 #define START_TIMEOUT_MS 5000
-#define LOOK_MS 50 /* between looks at a slow helper's CPU clock */
+#define LIVED_NS 1000000000u /* a zygote that dies sooner is replaced only when it is needed */
+#define LOOK_MS 50           /* between looks at a slow helper's CPU clock */
 /* A decoder stops by itself at max_cpu_ms. One that does not is killed at twice that, or when it
  * gets no CPU at all. */
 #define CPU_FACTOR 2
@@ -50,6 +51,7 @@ struct sandbox {
     uv_mutex_t lock;
     int control;  /* -1: no zygote */
     pid_t zygote; /* 0: none */
+    uint64_t zygote_started_ns;
     atomic_bool filtered;
     atomic_uint_fast64_t n_deaths;
 };
@@ -157,6 +159,7 @@ static enum rn_status start_zygote(struct sandbox *s, struct rn_error *err)
     const int failure = spawn(s->options.program, ends[1], &s->zygote);
     (void)close(ends[1]);
     s->control = ends[0];
+    s->zygote_started_ns = uv_hrtime();
     if (failure) {
         s->zygote = 0;
         close_socket(&s->control);
@@ -167,6 +170,18 @@ static enum rn_status start_zygote(struct sandbox *s, struct rn_error *err)
         return RN_OK;
     end_zygote(s);
     return rn_fail(err, RN_IO, "the decode helpers could not be set up: %s", strerror(errno));
+}
+
+void sandbox_tend(struct sandbox *s)
+{
+    uv_mutex_lock(&s->lock);
+    if (s->zygote > 0 && waitpid(s->zygote, NULL, WNOHANG) != 0) {
+        s->zygote = 0;
+        end_zygote(s);
+        if (uv_hrtime() - s->zygote_started_ns > LIVED_NS)
+            (void)start_zygote(s, NULL); /* without one the next decode tries again */
+    }
+    uv_mutex_unlock(&s->lock);
 }
 
 /* ---- a slot; on its worker ---------------------------------------------------------------------

@@ -8,7 +8,7 @@
  * The zygote is this program again (`resnetd decode-zygote`), started with an empty environment,
  * so that neither it nor a helper has ever had a key, a token or somebody else's upload in its
  * memory; it is small, so that a fork of it takes less than a millisecond. Should it die itself,
- * the next decode starts another one.
+ * with all its helpers, another one is started by sandbox_tend() or by the next decode.
  *
  * A slot belongs to one worker thread at a time; different slots run in parallel. Nothing that a
  * helper writes is believed: see sandbox_check.c.
@@ -34,6 +34,9 @@ RN_MUST_USE enum rn_status sandbox_open(const struct sandbox_options *options, s
                                         struct rn_error *err);
 /* Ends all helpers. Only while nothing runs; NULL is fine. */
 void sandbox_close(struct sandbox *sandbox);
+
+/* To be called when a child process has ended: replaces a zygote that has. Loop thread. */
+void sandbox_tend(struct sandbox *sandbox);
 
 /* False where this kernel or build has no system call filter: then a helper is a process without
  * descriptors and with limits, but may ask the kernel for anything. */

@@ -89,6 +89,11 @@ def row_14():
     lost = sum(code != 200 for code, _ in codes[n:])
     row(14, "so is who forks them: two requests at most, helpers again within 1 s", f"{lost} of {len(codes) - n} "
         f"failed, {seconds * 1e3:.0f} ms", lost <= 2 and seconds <= 1)
+    zygote, victims = children(server.process.pid)[0], server.helpers()
+    time.sleep(1)
+    os.kill(zygote, signal.SIGKILL)
+    seconds = wait_for_helpers(server, 2, victims)
+    row(14, "in an idle daemon: helpers again within 1 s", f"{seconds * 1e3:.0f} ms", seconds <= 1)
     zombies = [pid for parent in (server.process.pid, *children(server.process.pid))
                for pid in children(parent, zombies=True)]
     growth = len(os.listdir(f"/proc/{server.process.pid}/fd")) - descriptors

@@ -21,13 +21,13 @@
 #include "server/agent.h"
 #include "server/api_json.h"
 #include "server/batcher.h"
+#include "server/cmd/children.h"
 #include "server/cmd/cmd.h"
 #include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
 #include "server/cmd/descriptors.h"
 #include "server/cmd/listeners.h"
 #include "server/cmd/models.h"
-#include "server/cmd/orphans.h"
 #include "server/cmd/pace.h"
 #include "server/cmd/pool.h"
 #include "server/cmd/watchdog.h"
@@ -56,7 +56,8 @@ struct serve {
     struct listeners listeners;
     struct api api;
     uv_loop_t loop;
-    uv_signal_t signals[3], orphans;
+    uv_signal_t signals[3];
+    struct children children;
     int argc; /* of serve's own words, for SIGHUP to read them again */
     char **argv, **envp;
     struct credentials credentials;
@@ -291,7 +292,7 @@ static void start_loop(struct serve *s)
         (void)uv_signal_start(&s->signals[i], numbers[i] == SIGHUP ? on_hangup : on_signal,
                               numbers[i]);
     }
-    orphans_start(&s->orphans, &s->loop);
+    children_start(&s->children, &s->loop, s->sandbox);
     waiting_start(&s->waiting, &s->loop);
     rn_threads_give_way(s->threads, waiting_loop, &s->waiting);
     watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms, &s->api.overdue);

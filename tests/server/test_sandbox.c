@@ -79,6 +79,13 @@ static void find_helpers(pid_t helpers[2])
         ;
 }
 
+static void await_ends(const pid_t helpers[2])
+{
+    for (int i = 0; i < 2; i++)
+        while (kill(helpers[i], 0) == 0)
+            ;
+}
+
 Test(sandbox, gives_the_pixels_that_decoding_here_gives)
 {
     static const char *const names[] = {"baseline-420.jpg", "cmyk-progressive.jpg",
@@ -162,13 +169,29 @@ Test(sandbox, a_killed_zygote_is_replaced)
         pid_t helpers[2];
         find_helpers(helpers);
         cr_assert_eq(kill(zygote, SIGKILL), 0);
-        for (int i = 0; i < 2; i++) /* they die with it */
-            while (kill(helpers[i], 0) == 0)
-                ;
+        await_ends(helpers); /* they die with it */
         expect_it_works(1);
         expect_it_works(0);
         cr_expect_neq(find_zygote(), zygote);
     }
+}
+
+/* What the daemon does at SIGCHLD. */
+Test(sandbox, a_zygote_that_dies_while_nothing_is_decoded_is_replaced)
+{
+    const pid_t zygote = find_zygote();
+    siginfo_t info;
+    sandbox_tend(sandbox);
+    cr_assert_eq(find_zygote(), zygote, "it was alive");
+    sleep(2); /* one that dies sooner than after a second waits for a decode */
+    cr_assert_eq(kill(zygote, SIGKILL), 0);
+    cr_assert_eq(waitid(P_PID, (id_t)zygote, &info, WEXITED | WNOWAIT), 0);
+    sandbox_tend(sandbox);
+    cr_expect_neq(find_zygote(), zygote);
+    pid_t helpers[2];
+    find_helpers(helpers);
+    expect_it_works(0);
+    expect_it_works(1);
 }
 
 /* ---- what a helper may do ----------------------------------------------------------------------
