@@ -4,7 +4,7 @@
 # no request fails and the median of the pairs' p99 rises by at most 10 %.
 #   tests/load/reload.sh BINARY OPEN_LOOP MODEL [IMAGE|FOLDER...]
 # RATE=40 a second, SECONDS_EACH=10 and ROUNDS=3 may be set; FAIL_LIBRARY=build/fail.so forbids the
-# daemon to change priorities, as our systemd units do.
+# daemon to change priorities, as our stand-alone systemd unit does.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 cd "$(dirname "$0")/../.."
