@@ -175,7 +175,8 @@ static void reloaded(void *context, enum rn_status status, const struct rn_error
         set_api(s);
         pipeline_set_options(s->pipeline, &options);
         (void)log_set_level(s->config.log_level);
-        log_event(LOG_INFO, "reloaded", "models=%d", s->config.model.n);
+        const int n = s->config.model.n;
+        log_event(LOG_INFO, "reloaded", "models=%d", n > 0 ? n : 1); /* the embedded one */
     } else {
         log_event(LOG_ERROR, "not reloaded, nothing has changed", "reason=\"%s\"", err->text);
     }
