@@ -89,7 +89,7 @@ only_in 'microhttpd\.h' 'server/http*'
 only_in 'curl/.*' 'server/pull/*'
 only_in 'gnutls/.*' server/http_tls.c
 only_in 'uv\.h' 'server/http*' server/agent.c 'server/pipeline*' server/workers.c server/runner.c server/reuse.c server/decode.c server/pixels.c server/sandbox.c \
-    server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*' 'server/cmd/children.*' 'server/waiting.*'
+    server/registry.c server/cmd/serve.c server/cmd/models.c server/cmd/pool.c 'server/cmd/watchdog.*' 'server/cmd/children.*' 'server/cmd/drain.*' 'server/waiting.*'
 only_in 'stb/.*' engine/image/decode_stb.c server/png.c
 only_in 'pthread\.h' 'engine/base/threads.*'
 

@@ -4,9 +4,8 @@
  * The loop thread owns everything here; models are loaded beside it, see models.h. SIGHUP reads the
  * settings and the models again.
  * Until they have passed their self-test /livez answers, /readyz and /classify say 503.
- * Order of a shutdown: /readyz says 503 at once; after drain_delay_ms no connection is accepted
- * any more; when the last one is closed the loop ends. After drain_timeout_ms more, or at a second
- * signal, the process ends without waiting for anything.
+ * At SIGTERM /readyz says 503 at once, the rest is in drain.h; a second one ends the process
+ * without waiting for anything.
  *
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
@@ -21,11 +20,12 @@
 #include "server/agent.h"
 #include "server/api_json.h"
 #include "server/batcher.h"
+#include "server/cmd/ceiling.h"
 #include "server/cmd/children.h"
 #include "server/cmd/cmd.h"
-#include "server/cmd/ceiling.h"
 #include "server/cmd/credentials.h"
 #include "server/cmd/descriptors.h"
+#include "server/cmd/drain.h"
 #include "server/cmd/listeners.h"
 #include "server/cmd/models.h"
 #include "server/cmd/pace.h"
@@ -40,8 +40,6 @@
 #include "server/routes.h"
 #include "server/sandbox.h"
 #include "server/waiting.h"
-
-#define DRAIN_POLL_MS 20
 
 struct serve {
     struct config config;
@@ -66,9 +64,7 @@ struct serve {
     bool reload_again; /* a SIGHUP came while models were being loaded */
     struct watchdog watchdog;
     struct waiting waiting;
-    uv_timer_t drain_timer;
-    uint64_t drain_started_ms;
-    bool refusing; /* http_drain was called */
+    struct drain drain;
     enum cmd_exit exit_code;
     char setting[64]; /* config_value's buffer */
 };
@@ -85,27 +81,6 @@ static void warn_setting(const char *sentence)
 
 /* ---- the way out ----------------------------------------------------------------------------- */
 
-static void on_drain_tick(uv_timer_t *timer)
-{
-    struct serve *s = timer->data;
-    const struct config *c = &s->config;
-    const uint64_t elapsed_ms = uv_now(&s->loop) - s->drain_started_ms;
-    if (!s->refusing && elapsed_ms >= (uint64_t)c->drain_delay_ms) {
-        s->refusing = true;
-        listeners_drain(&s->listeners);
-    }
-    if (!s->refusing)
-        return;
-    if (listeners_connections(&s->listeners) == 0 && pipeline_in_flight(s->pipeline) == 0 &&
-        !models_busy(s->models)) {
-        uv_stop(&s->loop);
-    } else if (elapsed_ms >= (uint64_t)c->drain_delay_ms + (uint64_t)c->drain_timeout_ms) {
-        log_event(LOG_ERROR, "drain timed out, giving up", "requests=%zu",
-                  listeners_in_flight(&s->listeners));
-        _Exit(CMD_FAILED); /* workers may still use what would have to be freed */
-    }
-}
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct serve *s = handle->data;
@@ -121,8 +96,7 @@ static void on_signal(uv_signal_t *handle, int number)
     pace_hurry();
     listeners_leave(&s->listeners);
     metrics_set(s->metrics, METRIC_READY, "", 0);
-    s->drain_started_ms = uv_now(&s->loop);
-    (void)uv_timer_start(&s->drain_timer, on_drain_tick, 0, DRAIN_POLL_MS);
+    drain_start(&s->drain, &s->loop, &s->config, &s->listeners, s->pipeline, s->models);
 }
 
 /* ---- settings that others read ----------------------------------------------------------------
@@ -297,8 +271,6 @@ static void start_loop(struct serve *s)
     waiting_start(&s->waiting, &s->loop);
     rn_threads_give_way(s->threads, waiting_loop, &s->waiting);
     watchdog_start(&s->watchdog, &s->loop, s->pipeline, s->config.stuck_after_ms, &s->api.overdue);
-    (void)uv_timer_init(&s->loop, &s->drain_timer);
-    s->drain_timer.data = s;
 }
 
 /* Two batches and what is being decoded keep the engine busy; more is better left with the

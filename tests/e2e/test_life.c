@@ -273,6 +273,19 @@ Test(e2e_life, a_draining_server_says_so_and_goes_on_for_its_delay)
     program_done(&server.program);
 }
 
+/* The reload is still going on when the time to drain is over: it is asked for first, and takes
+ * longer than two system calls. */
+Test(e2e_life, a_model_that_is_still_being_loaded_does_not_spoil_the_end)
+{
+    struct server server;
+    server_start(&server, "--drain-timeout-ms 0");
+    cr_assert_eq(kill(server.program.pid, SIGHUP), 0);
+    cr_assert_eq(kill(server.program.pid, SIGTERM), 0);
+    cr_assert_eq(program_wait(&server.program), 0, "%s", server.program.stderr_text);
+    cr_assert_not_null(strstr(server.program.stderr_text, "loading=yes"));
+    program_done(&server.program);
+}
+
 /* ---- settings -------------------------------------------------------------------------------- */
 
 Test(e2e_life, two_servers_cannot_have_one_port)
