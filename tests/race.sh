@@ -1,12 +1,14 @@
 #!/bin/bash
-# The real server, built with ThreadSanitizer, under parallel uploads of every kind, ended by
-# SIGTERM in the middle: tests/race.sh BINARY. Fails on any report and on any answer that is lost.
+# The real server, built with ThreadSanitizer, under parallel uploads of every kind while its model
+# is loaded again and again, then under more than it can do, ended by SIGTERM in the middle:
+#   tests/race.sh BINARY
+# Fails on any report and on any answer that is lost.
 # SPDX-License-Identifier: MIT
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 binary=$1
 dir=$(mktemp -d)
-trap 'kill -9 $server 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'kill -9 $server $reloads 2>/dev/null; rm -rf "$dir"' EXIT
 
 TSAN_OPTIONS="halt_on_error=0 exitcode=66" "$binary" serve --listen "unix:$dir/socket" \
     --access-log "$dir/access" --decode-workers 3 --threads 2 2>"$dir/log" &
@@ -38,7 +40,15 @@ for i in 1 2 3 4 5 6; do
     post "$i" &
     clients+=($!)
 done
+while sleep 1; do kill -HUP $server; done &
+reloads=$!
 wait "${clients[@]}"
+kill $reloads
+
+# 64 at a time, no two alike, each with a deadline: some are refused.
+seq 320 | xargs -P 64 -I{} sh -c "{ cat tests/golden/images/grey.jpg; echo {}; } |
+    curl -s -o /dev/null -w '%{http_code}\\n' --unix-socket '$dir/socket' -T - \
+    'http://x/classify?timeout_ms=1000'" >"$dir/flood"
 
 curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
     -T tests/golden/images/baseline-420.jpg http://x/classify >"$dir/last" &
@@ -51,8 +61,10 @@ status=$?
 
 sort "$dir"/codes.* | uniq -c
 sort "$dir"/seen.* | uniq -c
+sort "$dir/flood" | uniq -c
 unexpected=$(cat "$dir"/codes.* | grep -cvE '^(200|415|422)$')
 unexpected=$((unexpected + $(cat "$dir"/seen.* | grep -cvE '^(200|415|422|503|504)$')))
+unexpected=$((unexpected + $(grep -cvE '^(200|503|504)$' "$dir/flood")))
 grep -A 20 'ThreadSanitizer' "$dir/log" && status=66
 if [[ $status -ne 0 || $unexpected -ne 0 ]]; then
     echo "race: exit status $status, $unexpected unexpected answers" >&2
