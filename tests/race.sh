@@ -48,7 +48,7 @@ kill $reloads
 # 64 at a time, no two alike, each with a deadline: some are refused.
 seq 320 | xargs -P 64 -I{} sh -c "{ cat tests/golden/images/grey.jpg; echo {}; } |
     curl -s -o /dev/null -w '%{http_code}\\n' --unix-socket '$dir/socket' -T - \
-    'http://x/classify?timeout_ms=1000'" >"$dir/flood"
+    'http://x/classify?timeout_ms=5000'" >"$dir/flood"
 
 curl -s -o /dev/null -w '%{http_code}\n' --unix-socket "$dir/socket" \
     -T tests/golden/images/baseline-420.jpg http://x/classify >"$dir/last" &
