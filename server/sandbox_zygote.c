@@ -75,6 +75,7 @@ static _Noreturn void become_helper(const struct zygote *z, int i, pid_t parent)
     if (memory == MAP_FAILED || dup2(z->children[i].socket, CONTROL_FD) < 0 ||
         close_range(LAST_KEPT_FD + 1, ~0u, 0) != 0)
         _exit(1);
+    (void)prctl(PR_SET_NAME, "resnetd-decode");
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) /* it had died before it could be asked to tell */
         _exit(1);
@@ -193,6 +194,7 @@ int sandbox_zygote(void)
 {
     struct zygote z = {0};
     ignore_signals();
+    (void)prctl(PR_SET_NAME, "resnetd-zygote"); /* for ps; it would be "exe" */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)prctl(PR_SET_DUMPABLE, 0);
     if (!set_up(&z))

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,34 @@ Test(e2e_isolation, a_dying_helper_costs_one_request_at_most)
     cr_expect_leq(server_metric(&server, "resnetd_decode_helper_deaths_total"), 40);
     cr_expect_geq(server_metric(&server, "resnetd_decode_helper_deaths_total"), 38);
     free(photo);
+    server_stop(&server);
+}
+
+static void expect_name(pid_t pid, const char *expected)
+{
+    char path[64], name[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *f = fopen(path, "re");
+    cr_assert_not_null(f);
+    (void)!fgets(name, sizeof name, f);
+    (void)fclose(f);
+    name[strcspn(name, "\n")] = '\0';
+    cr_expect_str_eq(name, expected);
+}
+
+Test(e2e_isolation, ps_tells_what_a_process_is)
+{
+    struct server server;
+    struct reply reply;
+    pid_t zygote, helper;
+    server_start(&server, "--decode-workers 1");
+    ask_file(&server, "/classify", PHOTO, &reply); /* the helper is ready, then */
+    cr_assert_eq(reply.status, 200);
+    reply_done(&reply);
+    cr_assert_eq(process_children(server.program.pid, &zygote, 1), 1);
+    cr_assert_eq(process_children(zygote, &helper, 1), 1);
+    expect_name(zygote, "resnetd-zygote");
+    expect_name(helper, "resnetd-decode");
     server_stop(&server);
 }
 
