@@ -12,7 +12,6 @@
 #include "tests/support_folder.h"
 
 #define MODEL "config/models/cifar10-resnet20.safetensors"
-#define PHOTO "tests/golden/images/baseline-420.jpg"
 #define RELOADS 20
 #define POLLS 600 /* of 100 ms, for what comes soon */
 
