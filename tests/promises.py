@@ -60,6 +60,13 @@ def wait_for_helpers(server, n, victims):
     return time.monotonic() - start
 
 
+def kill_zygote(server):
+    """Who forks the helpers, and they with it; seconds until there are others."""
+    zygote, victims = children(server.process.pid)[0], server.helpers()
+    os.kill(zygote, signal.SIGKILL)
+    return wait_for_helpers(server, 2, victims)
+
+
 def row_14():
     server, codes, stop = Server("--decode-workers", "2", "--timeout-ms", "5000"), [], threading.Event()
     threads = [threading.Thread(target=load_until, args=(stop, server, codes, i)) for i in range(4)]
@@ -81,9 +88,7 @@ def row_14():
     usual = sorted(delays)[len(delays) * 98 // 100]
     row(14, "a new helper within 100 ms, 98 times of 100 (as /proc shows it)",
         f"{usual * 1e3:.0f} ms, the slowest {max(delays) * 1e3:.0f} ms", usual <= 0.1)
-    n, zygote, victims = len(codes), children(server.process.pid)[0], server.helpers()
-    os.kill(zygote, signal.SIGKILL)
-    seconds = wait_for_helpers(server, 2, victims)
+    n, seconds = len(codes), kill_zygote(server)
     time.sleep(0.5)
     stop.set()
     for thread in threads:
@@ -91,10 +96,8 @@ def row_14():
     lost = sum(code != 200 for code, _ in codes[n:])
     row(14, "so is who forks them: two requests at most, helpers again within 1 s", f"{lost} of {len(codes) - n} "
         f"failed, {seconds * 1e3:.0f} ms", lost <= 2 and seconds <= 1)
-    zygote, victims = children(server.process.pid)[0], server.helpers()
-    time.sleep(1)
-    os.kill(zygote, signal.SIGKILL)
-    seconds = wait_for_helpers(server, 2, victims)
+    time.sleep(1)  # one that has not lived so long waits for a decode
+    seconds = kill_zygote(server)
     row(14, "in an idle daemon: helpers again within 1 s", f"{seconds * 1e3:.0f} ms", seconds <= 1)
     zombies = [pid for parent in (server.process.pid, *children(server.process.pid))
                for pid in children(parent, zombies=True)]

@@ -5,7 +5,7 @@
  *   FAIL=write:1%       one call in a hundred fails, by a fixed pseudo-random sequence
  *
  * Kinds: malloc (with calloc, realloc and aligned_alloc), read (with recv), write (with send and
- * sendmsg), accept, mmap, thread, priority (changes of it, which our systemd units forbid); and of
+ * sendmsg), accept, mmap, thread, priority (changes of it, as our stand-alone unit forbids); and of
  * a decode in a thread: stall (it sleeps for ever), spin (it computes for ever), quit (the thread
  * is gone in the middle of it). FAIL_COUNT=FILE writes at exit how many calls there were and how
  * many failed. FAIL_WHILE=FILE: they fail only while that file exists. Counting starts with main():
