@@ -31,22 +31,44 @@ SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float 
     }
 }
 
-/* Bias is in the accumulators already: residual, ReLU, store. */
-SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out)
+/* Bias is in the accumulators already: residual, ReLU, store. `residual` and `relu` are constants
+ * where this is called, and what is read of `t` is read first: stores may change it for all the
+ * compiler knows. */
+SIMD void store_rows(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out,
+                     bool residual, bool relu)
 {
+    float *out[CONV_ROWS];
+    const float *add[CONV_ROWS];
+    const size_t stride = t->out_stride;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        out[r] = t->out + t->at[r];
+        add[r] = residual ? t->residual + t->at[r] : NULL;
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < n_out * BLOCK_VECS; v++) {
-            const size_t at = t->at[r] + VEC_AT(v, t->out_stride);
             vec y = acc[r][v];
-            if (t->residual)
-                y = vec_add(y, vec_load(t->residual + at));
-            if (t->relu)
+            if (residual)
+                y = vec_add(y, vec_load(add[r] + VEC_AT(v, stride)));
+            if (relu)
                 y = vec_max(y, vec_set1(0.0f));
-            vec_store(t->out + at, y);
+            vec_store(out[r] + VEC_AT(v, stride), y);
         }
     }
+}
+
+SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out)
+{
+    if (t->residual && t->relu)
+        store_rows(acc, t, rows, n_out, true, true);
+    else if (t->residual)
+        store_rows(acc, t, rows, n_out, true, false);
+    else if (t->relu)
+        store_rows(acc, t, rows, n_out, false, true);
+    else
+        store_rows(acc, t, rows, n_out, false, false);
 }
 
 /* Fetches the lines that will be written, and what will be added: they have left the cache since
