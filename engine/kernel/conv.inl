@@ -1,6 +1,6 @@
-/* The convolution tile, written once over a simd/ vocabulary. The includer defines CONV_ROWS and
- * CONV_BLOCKS, and includes simd/<isa>.h first. Rows and depth are compile-time constants in every instance, so that
- * the accumulators stay in registers.
+/* The convolution tile, written once over a simd/ vocabulary. The includer defines CONV_ROWS,
+ * CONV_BLOCKS and CONV_FETCH_BLOCKS, and includes simd/<isa>.h first. Rows and depth are
+ * compile-time constants in every instance, so that the accumulators stay in registers.
  *
  * SPDX-License-Identifier: MIT */
 
@@ -72,7 +72,8 @@ SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int
 }
 
 /* Fetches the lines that will be written, and what will be added: they have left the cache since
- * they were last used. */
+ * they were last used. A tile of fewer input blocks than CONV_FETCH_BLOCKS does not take long enough
+ * for that to be worth its instructions. */
 SIMD void tile_fetch(const struct conv_tile *t, int rows, int n_out)
 {
 #pragma GCC unroll 16
@@ -87,18 +88,20 @@ SIMD void tile_fetch(const struct conv_tile *t, int rows, int n_out)
 
 SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
 {
-    tile_fetch(t, rows, n_out);
+    if (t->n_taps * t->n_blocks >= CONV_FETCH_BLOCKS)
+        tile_fetch(t, rows, n_out);
     vec acc[CONV_ROWS][TILE_VECS];
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < n_out * BLOCK_VECS; v++)
-            acc[r][v] = vec_load(t->bias + v * VEC_FLOATS);
+            acc[r][v] = t->resume ? vec_load(t->out + t->at[r] + VEC_AT(v, t->out_stride))
+                                  : vec_load(t->bias + v * VEC_FLOATS);
 
     const float *w = t->weights, *fetch = t->fetch;
     for (int tap = 0; tap < t->n_taps; tap++) {
         const float *const *first = t->tap_offset ? t->in : t->in + tap * rows, *in[CONV_ROWS];
-        const size_t offset = t->tap_offset ? t->tap_offset[tap] : t->in_offset;
+        const size_t offset = t->in_offset + (t->tap_offset ? t->tap_offset[tap] : 0);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
             in[r] = first[r] + offset;

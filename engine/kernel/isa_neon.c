@@ -8,6 +8,7 @@
 
 #define CONV_ROWS 6
 #define CONV_BLOCKS 1
+#define CONV_FETCH_BLOCKS 1
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
 #include "engine/kernel/strassen.inl"

@@ -24,18 +24,19 @@
  * i] · weights[((tap * n_blocks + block) * depth + i) * 16 + k]
  *                   + residual[r][k])
  *
- * summed in that order, starting from the bias. A fully connected layer is the case of one tap, an
- * image a row. */
+ * summed in that order, starting from the bias, or from what `out` has where a tile resumes. A
+ * fully connected layer is the case of one tap, an image a row. */
 struct conv_tile {
     const float *const *in;   /* [n_taps][rows]: first channel of each position under each tap;
                                  unaligned where depth is not CHANNEL_BLOCK */
     const size_t *tap_offset; /* [n_taps]: floats from a position's pointer to each tap; then
                                  `in` is [rows] only; NULL: it has a pointer for each tap */
-    size_t in_offset;         /* floats added to every pointer of `in`: a group's first block */
+    size_t in_offset;         /* floats added to every pointer of `in` */
     size_t in_stride;         /* floats from one channel block of the input to the next */
     const float *weights;     /* [n_taps][n_blocks][depth][16] */
     size_t weights_stride;    /* floats from one output block's weights to the next one's */
     const float *bias;        /* [n_out][16] */
+    bool resume;              /* `out` has the sum of the blocks before these */
     const float *residual;    /* like out, or NULL */
     float *out;               /* position r at out + at[r] */
     size_t out_stride;        /* floats from one output block to the next */

@@ -12,12 +12,18 @@
  * foresees, while weights are read in a row and fetched ahead. Blocks are all of them, or fewer
  * where there would be too few items. An item goes block by block (or two) over all its positions:
  * the block's weights stay in L1 or L2, and while they are used the next block's are fetched.
- * Cutting never changes the order in which an output is summed.
+ *
+ * Where the inputs of a position lie in many places, with many channels or at a stride, and many
+ * output blocks read them, an item copies them first into the order in which its tiles read; if
+ * they are many, in passes over some of the input channels, each of which goes on from the sums
+ * that the one before has left in the output. Cutting never changes the order in which an output is
+ * summed, but for the residual: it is added at the end of the first pass.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/conv.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "engine/base/threads.h"
 #include "engine/engine.h"
@@ -25,6 +31,9 @@
 #define INPUT_BYTES                                                                                \
     (128 * 1024)           /* of one item: with weights and outputs it stays in a 512 KiB L2 */
 #define ITEMS_PER_THREAD 4 /* at least, so that a slow thread does not keep the others waiting */
+#define PACKED_BYTES (256 * 1024) /* the same of the copy for a pass */
+#define PACK_MIN_OUT 16           /* output blocks, else copying takes longer than it saves; */
+#define PACK_MIN_IN 32            /* and input blocks, any number at a stride */
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
 #define MAX_ITEM_POSITIONS 256
 #define MIN_ITEM_POSITIONS 64 /* fewer are not worth reading the weights for */
@@ -38,10 +47,25 @@ struct conv {
     const size_t *tap_offset;    /* [n_taps] from the one pointer, else NULL */
     int out_blocks;
     size_t panel;                /* floats of packed weights per output block */
-    const float *weights, *bias; /* packed: [out_blocks][panel], [out_blocks][16] */
+    const float *weights, *bias; /* [out_blocks][panel], [out_blocks][16] */
     const size_t *in_offset;     /* [out_blocks], floats */
     int chunk_positions;         /* of an item, at most */
+    int n_passes, pass_blocks;   /* over the input blocks; the last pass may have fewer */
+    bool packed; /* an item's inputs are copied for each pass in the order of reading */
 };
+
+/* Input blocks of a pass. */
+static int blocks_of(const struct conv *c, int pass)
+{
+    const int left = c->n_blocks - pass * c->pass_blocks;
+    return left < c->pass_blocks ? left : c->pass_blocks;
+}
+
+/* Floats of a panel before a pass. */
+static size_t pass_at(const struct conv *c, int pass)
+{
+    return (size_t)(c->n_taps * pass * c->pass_blocks * c->depth) * CHANNEL_BLOCK;
+}
 
 /* Weights of the planar stem: taps are (channel, window row), depth the window's width. */
 static void pack_planar(const struct op_spec *s, float *packed)
@@ -58,7 +82,7 @@ static void pack_planar(const struct op_spec *s, float *packed)
             }
 }
 
-/* Weights over blocked input: [out block][tap][block][16 in][16 out], zeros elsewhere. */
+/* Weights over blocked input: [out block][pass][tap][block][16 in][16 out], zeros elsewhere. */
 static void pack_blocked(const struct conv *c, const int *first_block, float *packed)
 {
     const struct op_spec *s = &c->spec;
@@ -70,13 +94,14 @@ static void pack_blocked(const struct conv *c, const int *first_block, float *pa
             int channel = group * in_per_group + i;
             int block = channel / CHANNEL_BLOCK - first_block[ob];
             assert(block >= 0 && block < c->n_blocks);
+            const int pass = block / c->pass_blocks, of_pass = block % c->pass_blocks;
             const float *from =
                 s->params.weight + ((size_t)o * (size_t)in_per_group + (size_t)i) * (size_t)taps;
             for (int tap = 0; tap < taps; tap++) {
-                size_t row =
-                    (size_t)((tap * c->n_blocks + block) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK);
-                packed[(size_t)ob * c->panel + row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] =
-                    from[tap];
+                size_t row = (size_t)((tap * blocks_of(c, pass) + of_pass) * CHANNEL_BLOCK +
+                                      channel % CHANNEL_BLOCK);
+                packed[(size_t)ob * c->panel + pass_at(c, pass) + row * CHANNEL_BLOCK +
+                       (size_t)(o % CHANNEL_BLOCK)] = from[tap];
             }
         }
         op_rest(s);
@@ -147,6 +172,10 @@ struct item {
     int first[MAX_TILES + 1];          /* of each tile, the position it begins with */
     const float *in[MAX_POINTERS];     /* [position's tile][tap][row] */
     size_t out_at[MAX_ITEM_POSITIONS]; /* floats to the position in output block 0 */
+    /* Where a pass has its copies, [tile][tap][block][conv_rows][16]: */
+    const float *packed[KERNEL_MAX_ROWS]; /* of the first tile, the rows under the first tap; */
+    size_t tap_offset[MAX_TAPS];          /* [n_taps], floats to each tap */
+    size_t tile_floats;                   /* and to the next tile */
 };
 
 /* Where the window of one position of the planar stem begins. */
@@ -217,39 +246,77 @@ static int count_blocks(const struct conv *c, int block, int most)
     return two ? 2 : 1;
 }
 
-/* `n_out` output blocks of all tiles. Meanwhile the weights of as many from `next` on are fetched,
- * a share by each tile. */
-static void run_blocks(const struct conv_run *run, const struct item *item, int block, int n_out,
-                       int next)
+static const float *weights_at(const struct conv *c, int block, int pass)
+{
+    return c->weights + (size_t)block * c->panel + pass_at(c, pass);
+}
+
+/* Copies the inputs of a pass into this thread's scratch. */
+static void pack_inputs(const struct conv_run *run, int pass, struct item *item)
+{
+    const struct conv *c = run->conv;
+    const struct op_spec *s = &c->spec;
+    const size_t plane = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK;
+    const size_t rows_floats = (size_t)s->kernels->conv_rows * CHANNEL_BLOCK;
+    const int n_blocks = blocks_of(c, pass);
+    const float *const *in = item->in;
+    float *to = (float *)(void *)(run->args->thread_scratch +
+                                  (size_t)threads_self() * run->args->thread_scratch_bytes);
+    for (int r = 0; r < s->kernels->conv_rows; r++)
+        item->packed[r] = to + r * CHANNEL_BLOCK;
+    for (int tap = 0; tap < c->n_taps; tap++)
+        item->tap_offset[tap] = (size_t)(tap * n_blocks) * rows_floats;
+    item->tile_floats = (size_t)(c->n_taps * n_blocks) * rows_floats;
+    for (int tile = 0; tile < item->n_tiles; tile++) {
+        const int rows = item->first[tile + 1] - item->first[tile];
+        for (int tap = 0; tap < c->n_taps; tap++, in += rows)
+            for (int b = 0; b < n_blocks; b++, to += rows_floats)
+                for (int r = 0; r < rows; r++)
+                    memcpy(to + r * CHANNEL_BLOCK,
+                           in[r] + (size_t)(pass * c->pass_blocks + b) * plane,
+                           CHANNEL_BLOCK * sizeof(float));
+    }
+}
+
+/* `n_out` output blocks of all tiles. Meanwhile the weights from `next` on are fetched, a share by
+ * each tile. */
+static void run_blocks(const struct conv_run *run, const struct item *item, int pass, int block,
+                       int n_out, const float *next)
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
     const size_t plane = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
     const size_t block_at = (size_t)block * plane;
-    struct conv_tile tile = {.in = item->in,
-                             .tap_offset = c->tap_offset,
+    const bool last = pass + 1 == c->n_passes;
+    const float *residual = pass == 0 ? run->args->residual : NULL;
+    struct conv_tile tile = {.in = c->packed ? item->packed : item->in,
+                             .tap_offset = c->packed ? item->tap_offset : c->tap_offset,
                              .in_offset = c->in_offset[block],
-                             .in_stride = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
-                             .weights = c->weights + (size_t)block * c->panel,
+                             .in_stride = c->packed ? (size_t)s->kernels->conv_rows * CHANNEL_BLOCK
+                                                    : (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
+                             .weights = weights_at(c, block, pass),
                              .weights_stride = c->panel,
                              .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
-                             .residual =
-                                 run->args->residual ? run->args->residual + block_at : NULL,
+                             .resume = pass > 0,
+                             .residual = residual ? residual + block_at : NULL,
                              .out = run->args->out + block_at,
                              .out_stride = plane,
                              .n_out = n_out,
                              .n_taps = c->n_taps,
-                             .n_blocks = c->n_blocks,
+                             .n_blocks = blocks_of(c, pass),
                              .depth = c->depth,
-                             .relu = s->attrs.relu && !run->args->no_relu,
-                             .fetch = c->weights + (size_t)next * c->panel,
+                             .relu = last && s->attrs.relu && !run->args->no_relu,
+                             .fetch = next,
                              .n_fetch = (n_out * c->depth - 1) / item->n_tiles + 1};
     for (int i = 0; i < item->n_tiles; i++) {
         tile.rows = item->first[i + 1] - item->first[i];
         tile.at = item->out_at + item->first[i];
         s->kernels->conv(&tile);
-        tile.in += tile.rows * c->n_pointers;
-        tile.fetch += c->n_taps * c->n_blocks * tile.n_fetch * CHANNEL_BLOCK;
+        if (c->packed)
+            tile.in_offset += item->tile_floats;
+        else
+            tile.in += tile.rows * c->n_pointers;
+        tile.fetch += c->n_taps * tile.n_blocks * tile.n_fetch * CHANNEL_BLOCK;
     }
 }
 
@@ -269,10 +336,17 @@ static void run_item(void *context, int item_index)
     find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
                (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
     /* Of this thread's share the next item is this: */
-    const int next = block_start(run, (item_index + 1) / run->n_position_chunks);
-    for (int b = block, n; b < end; b += n) {
-        n = count_blocks(run->conv, b, end - b);
-        run_blocks(run, &item, b, n, b + n < end ? b + n : next);
+    const int next_item = block_start(run, (item_index + 1) / run->n_position_chunks);
+    const struct conv *c = run->conv;
+    for (int pass = 0; pass < c->n_passes; pass++) {
+        const float *after =
+            pass + 1 < c->n_passes ? weights_at(c, block, pass + 1) : weights_at(c, next_item, 0);
+        if (c->packed)
+            pack_inputs(run, pass, &item);
+        for (int b = block, n; b < end; b += n) {
+            n = count_blocks(c, b, end - b);
+            run_blocks(run, &item, pass, b, n, b + n < end ? weights_at(c, b + n, pass) : after);
+        }
     }
 }
 
@@ -288,9 +362,8 @@ static void run(const void *prepared, const struct op_args *args)
     run.n_block_chunks = (least - 1) / run.n_position_chunks + 1;
     if (run.n_block_chunks > n_tiles)
         run.n_block_chunks = n_tiles;
-    /* Few items are made a whole number for each thread. */
-    if (run.n_block_chunks % n_threads != 0 &&
-        run.n_block_chunks * run.n_position_chunks < 2 * least)
+    /* A whole number for each thread. */
+    if (run.n_block_chunks % n_threads != 0)
         run.n_position_chunks = (run.n_position_chunks + n_threads - 1) / n_threads * n_threads;
     if (run.n_position_chunks > run.n_positions)
         run.n_position_chunks = run.n_positions;
@@ -303,6 +376,44 @@ static size_t input_bytes(const struct conv *c)
     const struct op_attrs *a = &c->spec.attrs;
     const int step = a->stride < a->kernel ? a->stride : a->kernel;
     return (size_t)(step * step * c->n_blocks * c->depth) * sizeof(float);
+}
+
+/* Many reads of inputs that lie far apart are worth a copy. */
+static bool worth_packing(const struct conv *c)
+{
+    const struct op_spec *s = &c->spec;
+    return s->in_border < 0 && s->attrs.groups == 1 && c->out_blocks >= PACK_MIN_OUT &&
+           (s->attrs.stride > 1 || c->n_blocks >= PACK_MIN_IN);
+}
+
+/* How many positions an item has, and in how many passes it goes through its input. */
+static void plan_items(struct conv *c)
+{
+    c->packed = worth_packing(c);
+    c->n_passes = 1;
+    c->pass_blocks = c->n_blocks;
+    c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
+                             ? MAX_POINTERS / c->n_pointers
+                             : MAX_ITEM_POSITIONS;
+    size_t fit = INPUT_BYTES / input_bytes(c);
+    if (c->packed) {
+        const size_t block = (size_t)(c->n_taps * CHANNEL_BLOCK) * sizeof(float);
+        const size_t least = MIN_ITEM_POSITIONS * block * (size_t)c->n_blocks;
+        const int n = (int)((least - 1) / PACKED_BYTES) + 1;
+        c->pass_blocks = (c->n_blocks - 1) / n + 1;
+        c->n_passes = (c->n_blocks - 1) / c->pass_blocks + 1;
+        fit = PACKED_BYTES / (block * (size_t)c->pass_blocks);
+    }
+    if (fit < (size_t)c->chunk_positions)
+        c->chunk_positions = fit < MIN_ITEM_POSITIONS ? MIN_ITEM_POSITIONS : (int)fit;
+}
+
+/* Of a thread: the packed inputs of an item, in whole tiles. */
+static size_t packed_bytes(const struct conv *c)
+{
+    const int rows = c->spec.kernels->conv_rows;
+    const size_t tiles = (size_t)((c->chunk_positions + rows - 1) / rows);
+    return tiles * (size_t)(rows * c->n_taps * c->pass_blocks * CHANNEL_BLOCK) * sizeof(float);
 }
 
 enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
@@ -324,12 +435,7 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
         plan_blocked(c, first_block, in_offset);
     }
     c->panel = (size_t)c->n_taps * (size_t)c->n_blocks * (size_t)c->depth * CHANNEL_BLOCK;
-    c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
-                             ? MAX_POINTERS / c->n_pointers
-                             : MAX_ITEM_POSITIONS;
-    const size_t fit = INPUT_BYTES / input_bytes(c);
-    if (fit < (size_t)c->chunk_positions)
-        c->chunk_positions = fit < MIN_ITEM_POSITIONS ? MIN_ITEM_POSITIONS : (int)fit;
+    plan_items(c);
 
     float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
     if (!weights)
@@ -343,7 +449,10 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     c->weights = weights;
     c->bias = bias;
     c->in_offset = in_offset;
-    *out = (struct op_prepared){.data = c, .run = run, .algorithm = "direct"};
+    *out = (struct op_prepared){.data = c,
+                                .run = run,
+                                .algorithm = "direct",
+                                .thread_scratch_bytes = c->packed ? packed_bytes(c) : 0};
     return RN_OK;
 
 no_memory:

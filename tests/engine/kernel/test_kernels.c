@@ -36,10 +36,16 @@ static void fill(uint64_t seed)
     random_fill(&seed, &data.residual[0][0], sizeof data.residual / sizeof(float));
 }
 
+/* What a tile that resumes finds in its output. */
+static double started(int row, int out, int k)
+{
+    return (double)data.in[row][out * CHANNEL_BLOCK + k];
+}
+
 /* The contract of kernel.h, summed in double: channel k of output block `out`. */
 static double expected(const struct conv_tile *t, int row, int out, int k, double *magnitude)
 {
-    double sum = (double)t->bias[out * CHANNEL_BLOCK + k];
+    double sum = t->resume ? started(row, out, k) : (double)t->bias[out * CHANNEL_BLOCK + k];
     *magnitude = fabs(sum);
     const float *weights = t->weights + (size_t)out * t->weights_stride;
     for (int tap = 0; tap < t->n_taps; tap++)
@@ -59,6 +65,7 @@ static double expected(const struct conv_tile *t, int row, int out, int k, doubl
 
 struct shape_of_tile {
     int rows, n_out, n_taps, n_blocks, depth;
+    bool resume;
 };
 
 static void check_tile(const struct kernels *kernels, struct shape_of_tile shape, bool residual,
@@ -75,6 +82,12 @@ static void check_tile(const struct kernels *kernels, struct shape_of_tile shape
     for (int r = 0; r < rows; r++)
         at[r] = (size_t)r * OUT_ROW;
     memset(data.out, 0xA5, sizeof data.out);
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < shape.n_out * CHANNEL_BLOCK && shape.resume; k++) {
+            const int out = k / CHANNEL_BLOCK;
+            data.out[r][(2 * out + 1) * CHANNEL_BLOCK + k % CHANNEL_BLOCK] =
+                (float)started(r, out, k % CHANNEL_BLOCK);
+        }
     struct conv_tile tile = {.in = in,
                              .in_offset =
                                  shape.n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
@@ -82,6 +95,7 @@ static void check_tile(const struct kernels *kernels, struct shape_of_tile shape
                              .weights = data.weights[0],
                              .weights_stride = PANEL,
                              .bias = data.bias,
+                             .resume = shape.resume,
                              .residual = residual ? data.residual[0] + CHANNEL_BLOCK : NULL,
                              .out = data.out[0] + CHANNEL_BLOCK,
                              .out_stride = (size_t)2 * CHANNEL_BLOCK,
@@ -129,6 +143,8 @@ Test(kernels, convolution_tiles_equal_the_sum_in_double_for_every_size)
                         residual, relu);
                     check_tile(k, (struct shape_of_tile){rows, out, 3, 2, CHANNEL_BLOCK}, residual,
                                relu);
+                    check_tile(k, (struct shape_of_tile){rows, out, 3, 2, CHANNEL_BLOCK, true},
+                               residual, relu);
                     for (int depth = 1; depth < CHANNEL_BLOCK; depth++)
                         check_tile(k, (struct shape_of_tile){rows, out, 2, 1, depth}, residual,
                                    relu);
