@@ -23,13 +23,14 @@
 #include "engine/op/winograd_filter.h"
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
-#define MAX_GROUP 30    /* tiles that a thread takes along: whole tiles of rows, */
-#define MAX_VALUES 1080 /* and so many products of each pair of channels: they stay in its L2 */
+#define MAX_GROUP 42    /* tiles that a thread takes along: whole tiles of rows, */
+#define MAX_VALUES 1512 /* and so many products of each pair of channels: they stay in its L2 */
 #define MIN_TILES 32    /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256  /* which are never more than these; */
 #define FEW_WEIGHTS_BYTES (3 << 20) /* each thread may read so many weights for */
 #define FEW_TILES 4
-#define CHUNK_TILES 2     /* of a chunk: so many times the output blocks of a register tile */
+#define CHUNK_BLOCKS 4    /* of outputs, whose products are kept at a time */
+#define SECTION_TILES 2   /* of a section: so many times the output blocks of a register tile */
 #define PAD CHANNEL_BLOCK /* keeps rows from meeting in one set of the cache */
 
 struct winograd {
@@ -38,7 +39,6 @@ struct winograd {
     const struct winograd_filter *filter;
     int n_products, tile_rows, tile_columns;
     int in_blocks, out_blocks;
-    int chunk;     /* output blocks whose products are kept at a time */
     int max_group; /* tiles that a thread takes along */
     int min_tiles; /* of a thread, to be worth reading all weights for */
     /* [chunks][weights][blocks of the chunk][channels][16]: in the order of reading;
@@ -73,8 +73,8 @@ static size_t products_plane(int n_tiles)
 static size_t panel_at(const struct winograd *w, int b, int p)
 {
     const size_t panel = (size_t)(w->in_blocks * CHANNEL_BLOCK) * CHANNEL_BLOCK;
-    const int first = b / w->chunk * w->chunk, left = w->out_blocks - first;
-    const int n = left < w->chunk ? left : w->chunk;
+    const int first = b / CHUNK_BLOCKS * CHUNK_BLOCKS, left = w->out_blocks - first;
+    const int n = left < CHUNK_BLOCKS ? left : CHUNK_BLOCKS;
     const int n_weights = w->filter->rows * w->filter->rows;
     return (size_t)(first * n_weights + winograd_filter_weight(w->filter, p) * n + b - first) *
            panel;
@@ -82,7 +82,7 @@ static size_t panel_at(const struct winograd *w, int b, int p)
 
 static size_t products_size(const struct winograd *w, int n_tiles)
 {
-    return (size_t)(w->chunk * w->n_products) * products_plane(n_tiles);
+    return (size_t)(CHUNK_BLOCKS * w->n_products) * products_plane(n_tiles);
 }
 
 static size_t shared_size(const struct winograd *w, int n_tiles)
@@ -207,7 +207,7 @@ static void transform_out(const struct winograd_run *run, const float *products,
 /* Where the chunk ends that `block` is in. */
 static int chunk_end(const struct winograd *w, int block)
 {
-    const int end = (block / w->chunk + 1) * w->chunk;
+    const int end = (block / CHUNK_BLOCKS + 1) * CHUNK_BLOCKS;
     return end < w->out_blocks ? end : w->out_blocks;
 }
 
@@ -239,13 +239,13 @@ static float *own_scratch(const struct winograd_run *run)
                              (size_t)threads_self() * args->thread_scratch_bytes);
 }
 
-/* Output blocks [block, end), a chunk, of tiles [from, to), whose products go into this thread's
- * scratch. */
+/* Output blocks [block, end), of one chunk, of tiles [from, to), whose products go into this
+ * thread's scratch. */
 static void run_chunk(const struct winograd_run *run, const struct values *values, int from, int to,
-                      int block)
+                      int block, int end)
 {
     const struct winograd *w = run->winograd;
-    const int n = to - from, end = chunk_end(w, block);
+    const int n = to - from;
     const size_t plane = products_plane(n), of_block = plane * (size_t)w->n_products;
     float *products = own_scratch(run);
     for (int p = 0; p < w->n_products; p++) {
@@ -268,8 +268,10 @@ static void group_item(void *context, int item)
     const struct values values =
         values_at(w, own_scratch(run) + products_size(w, w->max_group), to - from);
     transform_in(run, &values, from, to, 0, w->in_blocks);
-    for (int block = 0; block < w->out_blocks; block = chunk_end(w, block))
-        run_chunk(run, &values, from, to, block);
+    for (int block = 0, end; block < w->out_blocks; block = end) {
+        end = chunk_end(w, block);
+        run_chunk(run, &values, from, to, block, end);
+    }
 }
 
 /* ---- shared tiles ---------------------------------------------------------------------------- */
@@ -279,13 +281,6 @@ static void transform_item(void *context, int block)
 {
     const struct winograd_run *run = context;
     transform_in(run, &run->shared, 0, run->n_tiles, block, block + 1);
-}
-
-/* Item: a chunk of output blocks. */
-static void chunk_item(void *context, int item)
-{
-    const struct winograd_run *run = context;
-    run_chunk(run, &run->shared, 0, run->n_tiles, item * run->winograd->chunk);
 }
 
 static int section_start(const struct winograd_run *run, int section)
@@ -299,6 +294,17 @@ static const float *section_weights(const struct winograd_run *run, int item)
     const struct winograd *w = run->winograd;
     const int block = section_start(run, item % run->n_sections), p = item / run->n_sections;
     return w->weights + panel_at(w, block, p);
+}
+
+/* Item: a section of output blocks, chunk by chunk. */
+static void section_item(void *context, int section)
+{
+    const struct winograd_run *run = context;
+    const int end = section_start(run, section + 1);
+    for (int block = section_start(run, section), to; block < end; block = to) {
+        to = chunk_end(run->winograd, block) < end ? chunk_end(run->winograd, block) : end;
+        run_chunk(run, &run->shared, 0, run->n_tiles, block, to);
+    }
 }
 
 /* Item: a section of one product. */
@@ -334,6 +340,7 @@ static void output_item(void *context, int block)
 static void run(const void *data, const struct op_args *args)
 {
     const struct winograd *w = data;
+    const struct op_spec *s = &w->spec;
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
     const int all = n_threads * w->min_tiles, enough = all < MAX_SHARED ? all : MAX_SHARED;
@@ -347,7 +354,8 @@ static void run(const void *data, const struct op_args *args)
     run.shared = values_at(w, args->scratch, run.n_tiles);
     threads_run(args->threads, w->in_blocks, transform_item, &run);
     if (run.n_tiles <= w->max_group) {
-        threads_run(args->threads, (w->out_blocks + w->chunk - 1) / w->chunk, chunk_item, &run);
+        run.n_sections = (w->out_blocks - 1) / (SECTION_TILES * s->kernels->conv_blocks) + 1;
+        threads_run(args->threads, run.n_sections, section_item, &run);
         return;
     }
     run.products = args->scratch + values_size(w, run.n_tiles);
@@ -406,7 +414,6 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                            .tile_columns = (spec->out.w + m - 1) / m,
                            .in_blocks = (int)in_blocks,
                            .out_blocks = (int)out_blocks,
-                           .chunk = CHUNK_TILES * spec->kernels->conv_blocks,
                            .max_group = max_group(filter),
                            .min_tiles = n_floats * sizeof *weights > FEW_WEIGHTS_BYTES ? MIN_TILES
                                                                                        : FEW_TILES,
