@@ -31,19 +31,27 @@ SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float 
     }
 }
 
+/* What a tile has for itself. */
+struct tile {
+    const float *const *in; /* [n_taps][rows], or [rows] */
+    size_t in_offset;
+    const size_t *at; /* [rows] */
+    const float *fetch;
+};
+
 /* Bias is in the accumulators already: residual, ReLU, store. `residual` and `relu` are constants
  * where this is called, and what is read of `t` is read first: stores may change it for all the
  * compiler knows. */
-SIMD void store_rows(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out,
-                     bool residual, bool relu)
+SIMD void store_rows(const vec (*acc)[TILE_VECS], const struct conv_tiles *t, const size_t *at,
+                     int rows, int n_out, bool residual, bool relu)
 {
     float *out[CONV_ROWS];
     const float *add[CONV_ROWS];
     const size_t stride = t->out_stride;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
-        out[r] = t->out + t->at[r];
-        add[r] = residual ? t->residual + t->at[r] : NULL;
+        out[r] = t->out + at[r];
+        add[r] = residual ? t->residual + at[r] : NULL;
     }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
@@ -59,49 +67,59 @@ SIMD void store_rows(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int
     }
 }
 
-SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tile *t, int rows, int n_out)
+SIMD void tile_store(const vec (*acc)[TILE_VECS], const struct conv_tiles *t, const size_t *at,
+                     int rows, int n_out)
 {
     if (t->residual && t->relu)
-        store_rows(acc, t, rows, n_out, true, true);
+        store_rows(acc, t, at, rows, n_out, true, true);
     else if (t->residual)
-        store_rows(acc, t, rows, n_out, true, false);
+        store_rows(acc, t, at, rows, n_out, true, false);
     else if (t->relu)
-        store_rows(acc, t, rows, n_out, false, true);
+        store_rows(acc, t, at, rows, n_out, false, true);
     else
-        store_rows(acc, t, rows, n_out, false, false);
+        store_rows(acc, t, at, rows, n_out, false, false);
 }
 
 /* Fetches the lines that will be written, and what will be added: they have left the cache since
  * they were last used. A tile of fewer input blocks than CONV_FETCH_BLOCKS does not take long enough
  * for that to be worth its instructions. */
-SIMD void tile_fetch(const struct conv_tile *t, int rows, int n_out)
+SIMD void tile_fetch(const struct conv_tiles *t, const size_t *at, int rows, int n_out)
 {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
         for (int b = 0; b < n_out; b++) {
-            const size_t at = t->at[r] + (size_t)b * t->out_stride;
-            __builtin_prefetch(t->out + at, 1);
+            const size_t to = at[r] + (size_t)b * t->out_stride;
+            __builtin_prefetch(t->out + to, 1);
             if (t->residual)
-                __builtin_prefetch(t->residual + at);
+                __builtin_prefetch(t->residual + to);
         }
 }
 
-SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
+SIMD void convolve(const struct conv_tiles *t, const struct tile *tile, int rows, int n_out,
+                   int depth)
 {
     if (t->n_taps * t->n_blocks >= CONV_FETCH_BLOCKS)
-        tile_fetch(t, rows, n_out);
+        tile_fetch(t, tile->at, rows, n_out);
     vec acc[CONV_ROWS][TILE_VECS];
+    if (t->resume) {
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < n_out * BLOCK_VECS; v++)
-            acc[r][v] = t->resume ? vec_load(t->out + t->at[r] + VEC_AT(v, t->out_stride))
-                                  : vec_load(t->bias + v * VEC_FLOATS);
+            for (int v = 0; v < n_out * BLOCK_VECS; v++)
+                acc[r][v] = vec_load(t->out + tile->at[r] + VEC_AT(v, t->out_stride));
+    } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < n_out * BLOCK_VECS; v++)
+                acc[r][v] = vec_load(t->bias + v * VEC_FLOATS);
+    }
 
-    const float *w = t->weights, *fetch = t->fetch;
+    const float *w = t->weights, *fetch = tile->fetch;
     for (int tap = 0; tap < t->n_taps; tap++) {
-        const float *const *first = t->tap_offset ? t->in : t->in + tap * rows, *in[CONV_ROWS];
-        const size_t offset = t->in_offset + (t->tap_offset ? t->tap_offset[tap] : 0);
+        const float *const *first = t->tap_offset ? tile->in : tile->in + tap * rows;
+        const float *in[CONV_ROWS];
+        const size_t offset = tile->in_offset + (t->tap_offset ? t->tap_offset[tap] : 0);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
             in[r] = first[r] + offset;
@@ -115,49 +133,77 @@ SIMD void tile(const struct conv_tile *t, int rows, int n_out, int depth)
                 in[r] += t->in_stride;
         }
     }
-    tile_store((const vec(*)[TILE_VECS])acc, t, rows, n_out);
+    tile_store((const vec(*)[TILE_VECS])acc, t, tile->at, rows, n_out);
 }
 
-#define TILE_DEPTHS(n, n_out)                                                                      \
-    if (t->depth == CHANNEL_BLOCK)                                                                 \
-        tile(t, n, n_out, CHANNEL_BLOCK);                                                          \
-    else if (t->depth == 7) /* the stems of ImageNet */                                            \
-        tile(t, n, n_out, 7);                                                                      \
-    else                                                                                           \
-        tile(t, n, n_out, t->depth)
-
-#if CONV_BLOCKS > 1
 #define TILE_ROWS(n)                                                                               \
     case n:                                                                                        \
-        if (t->n_out == 2) {                                                                       \
-            TILE_DEPTHS(n, 2);                                                                     \
-        } else {                                                                                   \
-            TILE_DEPTHS(n, 1);                                                                     \
-        }                                                                                          \
+        convolve(t, &tile, n, n_out, depth);                                                       \
         break;
-#else
-#define TILE_ROWS(n)                                                                               \
-    case n:                                                                                        \
-        TILE_DEPTHS(n, 1);                                                                         \
-        break;
-#endif
 
-static void conv(const struct conv_tile *t)
+/* All tiles; n_out is a constant where this is called, and depth where it matters. */
+SIMD void tiles(const struct conv_tiles *t, int n_out, int depth)
 {
-    switch (t->rows) {
-        TILE_ROWS(1)
-        TILE_ROWS(2)
+    struct tile tile = {t->in, t->in_offset, t->at, t->fetch};
+    const int pointers = t->in_step ? 0 : t->tap_offset ? 1 : t->n_taps;
+    const size_t in_step = t->in_step;
+    const size_t fetched = (size_t)(t->n_taps * t->n_blocks * t->n_fetch) * CHANNEL_BLOCK;
+    const int *first = t->first;
+    for (int i = 0, n = t->n_tiles; i < n; i++) {
+        const int rows = first[i + 1] - first[i];
+        switch (rows) {
+            TILE_ROWS(1)
+            TILE_ROWS(2)
 #if CONV_ROWS > 2
-        TILE_ROWS(3)
-        TILE_ROWS(4)
-        TILE_ROWS(5)
-        TILE_ROWS(6)
+            TILE_ROWS(3)
+            TILE_ROWS(4)
+            TILE_ROWS(5)
+            TILE_ROWS(6)
 #endif
 #if CONV_ROWS > 6
-        TILE_ROWS(7)
-        TILE_ROWS(8)
-        TILE_ROWS(9)
-        TILE_ROWS(10)
+            TILE_ROWS(7)
+            TILE_ROWS(8)
+            TILE_ROWS(9)
+            TILE_ROWS(10)
 #endif
+        }
+        tile.in += rows * pointers;
+        tile.in_offset += in_step;
+        tile.at += rows;
+        tile.fetch += fetched;
     }
+}
+
+#define CONV_OF(name, n_out, depth)                                                                \
+    static void conv_##name(const struct conv_tiles *t)                                            \
+    {                                                                                              \
+        tiles(t, n_out, depth);                                                                    \
+    }
+CONV_OF(blocks, 1, CHANNEL_BLOCK)
+CONV_OF(stem, 1, 7) /* of ImageNet */
+CONV_OF(planar, 1, t->depth)
+#if CONV_BLOCKS > 1
+CONV_OF(blocks_2, 2, CHANNEL_BLOCK)
+CONV_OF(stem_2, 2, 7)
+CONV_OF(planar_2, 2, t->depth)
+#endif
+
+static void conv(const struct conv_tiles *t)
+{
+#if CONV_BLOCKS > 1
+    const bool two = t->n_out == 2;
+    if (t->depth == CHANNEL_BLOCK)
+        (two ? conv_blocks_2 : conv_blocks)(t);
+    else if (t->depth == 7)
+        (two ? conv_stem_2 : conv_stem)(t);
+    else
+        (two ? conv_planar_2 : conv_planar)(t);
+#else
+    if (t->depth == CHANNEL_BLOCK)
+        conv_blocks(t);
+    else if (t->depth == 7)
+        conv_stem(t);
+    else
+        conv_planar(t);
+#endif
 }

@@ -17,21 +17,25 @@
 
 #define KERNEL_MAX_ROWS 16 /* upper bound of conv_rows over all tables */
 
-/* One register tile of a convolution: `rows` output positions × `n_out` blocks of output channels.
- * For each of those blocks
+/* Register tiles of a convolution, each of up to conv_rows output positions × `n_out` blocks of
+ * output channels. For every position r of tile i, first[i] … first[i + 1] - 1, and each of those
+ * blocks
  *
- *   out[r][k] = act(bias[k] + Σ_tap Σ_block Σ_i in[tap * rows + r][in_offset + block * in_stride +
- * i] · weights[((tap * n_blocks + block) * depth + i) * 16 + k]
- *                   + residual[r][k])
+ *   out[at[r] + k] = act(bias[k] + Σ_tap Σ_block Σ_j in(tap, r)[in_offset + i * in_step +
+ * block * in_stride + j] · weights[((tap * n_blocks + block) * depth + j) * 16 + k]
+ *                   + residual[at[r] + k])
  *
- * summed in that order, starting from the bias, or from what `out` has where a tile resumes. A
- * fully connected layer is the case of one tap, an image a row. */
-struct conv_tile {
-    const float *const *in;   /* [n_taps][rows]: first channel of each position under each tap;
-                                 unaligned where depth is not CHANNEL_BLOCK */
-    const size_t *tap_offset; /* [n_taps]: floats from a position's pointer to each tap; then
-                                 `in` is [rows] only; NULL: it has a pointer for each tap */
-    size_t in_offset;         /* floats added to every pointer of `in` */
+ * summed in that order, starting from the bias, or from what `out` has if it is to be resumed. A
+ * fully connected layer is the case of one tap, an image a position. */
+struct conv_tiles {
+    const int *first; /* [n_tiles + 1]: the position that each tile begins with */
+    int n_tiles;
+    const float *const *in;   /* of each tile [n_taps][rows]: first channel of each position under
+                                 each tap; unaligned where depth is not CHANNEL_BLOCK */
+    const size_t *tap_offset; /* [n_taps]: floats from a position's pointer to each tap; then of
+                                 each tile `in` is [rows] only; NULL: a pointer for each tap */
+    size_t in_offset;         /* floats added to every pointer of `in`, */
+    size_t in_step;           /* and for every tile; if not 0, all share the first one's pointers */
     size_t in_stride;         /* floats from one channel block of the input to the next */
     const float *weights;     /* [n_taps][n_blocks][depth][16] */
     size_t weights_stride;    /* floats from one output block's weights to the next one's */
@@ -40,14 +44,14 @@ struct conv_tile {
     const float *residual;    /* like out, or NULL */
     float *out;               /* position r at out + at[r] */
     size_t out_stride;        /* floats from one output block to the next */
-    const size_t *at;         /* [rows] */
-    int rows;                 /* 1 … conv_rows */
+    const size_t *at;         /* [positions] */
     int n_out;                /* 1 … conv_blocks */
     int n_taps, n_blocks;
     int depth; /* channels read per block: 16, or the kernel's width for the planar stem */
     bool relu;
-    const float *fetch; /* n_fetch lines of 64 bytes per tap and block are fetched from here on, */
-    int n_fetch;        /* but not used: weights of a later tile */
+    const float
+        *fetch;  /* n_fetch lines of 64 bytes per tile, tap and block are fetched from here */
+    int n_fetch; /* on, but not used: weights of later tiles */
 };
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in
@@ -220,7 +224,7 @@ struct kernels {
     const char *name;
     int conv_rows;   /* best (and largest) number of rows of a tile */
     int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
-    void (*conv)(const struct conv_tile *tile);
+    void (*conv)(const struct conv_tiles *tiles);
     void (*gemm)(const struct gemm *gemm);
     void (*winograd_in[WINOGRAD_STEM])(const struct winograd_in *tile);
     void (*winograd_in_stem)(const struct winograd_row *row);

@@ -289,35 +289,32 @@ static void run_blocks(const struct conv_run *run, const struct item *item, int 
     const size_t block_at = (size_t)block * plane;
     const bool last = pass + 1 == c->n_passes;
     const float *residual = pass == 0 ? run->args->residual : NULL;
-    struct conv_tile tile = {.in = c->packed ? item->packed : item->in,
-                             .tap_offset = c->packed ? item->tap_offset : c->tap_offset,
-                             .in_offset = c->in_offset[block],
-                             .in_stride = c->packed ? (size_t)s->kernels->conv_rows * CHANNEL_BLOCK
-                                                    : (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
-                             .weights = weights_at(c, block, pass),
-                             .weights_stride = c->panel,
-                             .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
-                             .resume = pass > 0,
-                             .residual = residual ? residual + block_at : NULL,
-                             .out = run->args->out + block_at,
-                             .out_stride = plane,
-                             .n_out = n_out,
-                             .n_taps = c->n_taps,
-                             .n_blocks = blocks_of(c, pass),
-                             .depth = c->depth,
-                             .relu = last && s->attrs.relu && !run->args->no_relu,
-                             .fetch = next,
-                             .n_fetch = (n_out * c->depth - 1) / item->n_tiles + 1};
-    for (int i = 0; i < item->n_tiles; i++) {
-        tile.rows = item->first[i + 1] - item->first[i];
-        tile.at = item->out_at + item->first[i];
-        s->kernels->conv(&tile);
-        if (c->packed)
-            tile.in_offset += item->tile_floats;
-        else
-            tile.in += tile.rows * c->n_pointers;
-        tile.fetch += c->n_taps * tile.n_blocks * tile.n_fetch * CHANNEL_BLOCK;
-    }
+    const struct conv_tiles tiles = {
+        .first = item->first,
+        .n_tiles = item->n_tiles,
+        .in = c->packed ? item->packed : item->in,
+        .tap_offset = c->packed ? item->tap_offset : c->tap_offset,
+        .in_offset = c->in_offset[block],
+        .in_step = c->packed ? item->tile_floats : 0,
+        .in_stride = c->packed ? (size_t)s->kernels->conv_rows * CHANNEL_BLOCK
+                               : (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
+        .weights = weights_at(c, block, pass),
+        .weights_stride = c->panel,
+        .bias = c->bias + (size_t)block * CHANNEL_BLOCK,
+        .resume = pass > 0,
+        .residual = residual ? residual + block_at : NULL,
+        .out = run->args->out + block_at,
+        .out_stride = plane,
+        .at = item->out_at,
+        .n_out = n_out,
+        .n_taps = c->n_taps,
+        .n_blocks = blocks_of(c, pass),
+        .depth = c->depth,
+        .relu = last && s->attrs.relu && !run->args->no_relu,
+        .fetch = next,
+        .n_fetch = (n_out * c->depth - 1) / item->n_tiles + 1,
+    };
+    s->kernels->conv(&tiles);
 }
 
 static int block_start(const struct conv_run *run, int chunk)

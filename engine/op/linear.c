@@ -53,18 +53,20 @@ static void run_item(void *context, int block)
             in[r] = run->args->in + (size_t)(from + r) * in_size;
             at[r] = (size_t)(from + r) * out_size;
         }
-        struct conv_tile tile = {.in = in,
-                                 .in_stride = CHANNEL_BLOCK,
-                                 .weights = l->weights + (size_t)block * in_size * CHANNEL_BLOCK,
-                                 .bias = l->bias + (size_t)block * CHANNEL_BLOCK,
-                                 .out = run->args->out + (size_t)block * CHANNEL_BLOCK,
-                                 .at = at,
-                                 .rows = rows,
-                                 .n_out = 1,
-                                 .n_taps = 1,
-                                 .n_blocks = l->in_blocks,
-                                 .depth = CHANNEL_BLOCK};
-        l->kernels->conv(&tile);
+        const struct conv_tiles tiles = {.first = (const int[]){0, rows},
+                                         .n_tiles = 1,
+                                         .in = in,
+                                         .in_stride = CHANNEL_BLOCK,
+                                         .weights =
+                                             l->weights + (size_t)block * in_size * CHANNEL_BLOCK,
+                                         .bias = l->bias + (size_t)block * CHANNEL_BLOCK,
+                                         .out = run->args->out + (size_t)block * CHANNEL_BLOCK,
+                                         .at = at,
+                                         .n_out = 1,
+                                         .n_taps = 1,
+                                         .n_blocks = l->in_blocks,
+                                         .depth = CHANNEL_BLOCK};
+        l->kernels->conv(&tiles);
     }
 }
 

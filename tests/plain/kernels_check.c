@@ -54,22 +54,23 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
             in[i] = data + 4096 + i * BLOCKS * B;
         for (int r = 0; r < rows; r++)
             at[r] = (size_t)r * B;
-        const struct conv_tile tile = {.in = in,
-                                       .in_stride = B,
-                                       .weights = data,
-                                       .bias = data + 128,
-                                       .residual = relu ? data + 512 : NULL,
-                                       .out = out + n,
-                                       .at = at,
-                                       .rows = rows,
-                                       .n_out = 1,
-                                       .n_taps = TAPS,
-                                       .n_blocks = depth == B ? BLOCKS : 1,
-                                       .depth = depth,
-                                       .relu = relu,
-                                       .fetch = data,
-                                       .n_fetch = 2};
-        k->conv(&tile);
+        const struct conv_tiles tiles = {.first = (const int[]){0, rows},
+                                         .n_tiles = 1,
+                                         .in = in,
+                                         .in_stride = B,
+                                         .weights = data,
+                                         .bias = data + 128,
+                                         .residual = relu ? data + 512 : NULL,
+                                         .out = out + n,
+                                         .at = at,
+                                         .n_out = 1,
+                                         .n_taps = TAPS,
+                                         .n_blocks = depth == B ? BLOCKS : 1,
+                                         .depth = depth,
+                                         .relu = relu,
+                                         .fetch = data,
+                                         .n_fetch = 2};
+        k->conv(&tiles);
         n += (size_t)rows * B;
     }
     const struct gemm gemm = {.a = data,

@@ -42,8 +42,21 @@ static double started(int row, int out, int k)
     return (double)data.in[row][out * CHANNEL_BLOCK + k];
 }
 
+/* Where a position's first channel is under a tap. */
+static const float *position(const struct conv_tiles *t, int tap, int row)
+{
+    int i = 0;
+    while (t->first[i + 1] <= row)
+        i++;
+    const int rows = t->first[i + 1] - t->first[i], r = row - t->first[i];
+    const float *const *in =
+        t->in + (t->in_step ? 0 : t->first[i] * (t->tap_offset ? 1 : t->n_taps));
+    return in[t->tap_offset ? r : tap * rows + r] + t->in_offset + (size_t)i * t->in_step +
+           (t->tap_offset ? t->tap_offset[tap] : 0);
+}
+
 /* The contract of kernel.h, summed in double: channel k of output block `out`. */
-static double expected(const struct conv_tile *t, int row, int out, int k, double *magnitude)
+static double expected(const struct conv_tiles *t, int row, int out, int k, double *magnitude)
 {
     double sum = t->resume ? started(row, out, k) : (double)t->bias[out * CHANNEL_BLOCK + k];
     *magnitude = fabs(sum);
@@ -51,7 +64,7 @@ static double expected(const struct conv_tile *t, int row, int out, int k, doubl
     for (int tap = 0; tap < t->n_taps; tap++)
         for (int b = 0; b < t->n_blocks; b++)
             for (int i = 0; i < t->depth; i++) {
-                const float *in = t->in[tap * t->rows + row] + t->in_offset;
+                const float *in = position(t, tap, row);
                 size_t w = (size_t)((tap * t->n_blocks + b) * t->depth + i);
                 double product = (double)in[(size_t)b * t->in_stride + (size_t)i] *
                                  (double)weights[w * CHANNEL_BLOCK + (size_t)k];
@@ -63,50 +76,70 @@ static double expected(const struct conv_tile *t, int row, int out, int k, doubl
     return t->relu && sum < 0 ? 0 : sum;
 }
 
-struct shape_of_tile {
+struct shape_of_tiles {
     int rows, n_out, n_taps, n_blocks, depth;
-    bool resume;
 };
 
-static void check_tile(const struct kernels *kernels, struct shape_of_tile shape, bool residual,
-                       bool relu)
+enum {
+    RELU = 1,
+    RESIDUAL = 2,
+    RESUME = 4,
+    TWO = 8,      /* tiles, of which the last has one row only if */
+    ONE_ROW = 16, /* that is said */
+    PACKED = 32,  /* pointers are those of the first tile's rows */
+    HOW = 64
+};
+
+static void check_tiles(const struct kernels *kernels, struct shape_of_tiles shape, int how)
 {
     const float *in[KERNEL_MAX_ROWS * MAX_TAPS];
-    size_t at[KERNEL_MAX_ROWS];
-    const int rows = shape.rows, depth = shape.depth;
+    size_t at[KERNEL_MAX_ROWS], tap_offset[MAX_TAPS];
+    int first[KERNEL_MAX_ROWS + 1] = {0};
+    const int n_tiles = how & TWO ? 2 : 1, depth = shape.depth;
+    const size_t row_floats = sizeof data.in[0] / sizeof(float);
+    for (int i = 0; i < n_tiles; i++)
+        first[i + 1] = first[i] + (how & ONE_ROW && i == n_tiles - 1 ? 1 : shape.rows);
+    const int rows = first[n_tiles];
     /* The planar stem reads at any float; blocks are aligned. */
-    int shift = depth == CHANNEL_BLOCK ? 0 : 3;
-    for (int tap = 0; tap < shape.n_taps; tap++)
-        for (int r = 0; r < rows; r++)
-            in[tap * rows + r] = data.in[tap * KERNEL_MAX_ROWS + r] + shift;
+    int shift = depth == CHANNEL_BLOCK ? 0 : 3, n = 0;
+    for (int i = 0; i < n_tiles; i++)
+        for (int tap = 0; tap < shape.n_taps; tap++) {
+            tap_offset[tap] = (size_t)(tap * KERNEL_MAX_ROWS) * row_floats;
+            for (int r = first[i]; r < first[i + 1]; r++)
+                in[n++] = data.in[tap * KERNEL_MAX_ROWS + r] + shift;
+        }
     for (int r = 0; r < rows; r++)
         at[r] = (size_t)r * OUT_ROW;
     memset(data.out, 0xA5, sizeof data.out);
     for (int r = 0; r < rows; r++)
-        for (int k = 0; k < shape.n_out * CHANNEL_BLOCK && shape.resume; k++) {
+        for (int k = 0; k < shape.n_out * CHANNEL_BLOCK && how & RESUME; k++) {
             const int out = k / CHANNEL_BLOCK;
             data.out[r][(2 * out + 1) * CHANNEL_BLOCK + k % CHANNEL_BLOCK] =
                 (float)started(r, out, k % CHANNEL_BLOCK);
         }
-    struct conv_tile tile = {.in = in,
-                             .in_offset =
-                                 shape.n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
-                             .in_stride = STRIDE,
-                             .weights = data.weights[0],
-                             .weights_stride = PANEL,
-                             .bias = data.bias,
-                             .resume = shape.resume,
-                             .residual = residual ? data.residual[0] + CHANNEL_BLOCK : NULL,
-                             .out = data.out[0] + CHANNEL_BLOCK,
-                             .out_stride = (size_t)2 * CHANNEL_BLOCK,
-                             .at = at,
-                             .rows = rows,
-                             .n_out = shape.n_out,
-                             .n_taps = shape.n_taps,
-                             .n_blocks = shape.n_blocks,
-                             .depth = depth,
-                             .relu = relu};
-    kernels->conv(&tile);
+    struct conv_tiles tiles = {
+        .first = first,
+        .n_tiles = n_tiles,
+        .in = in,
+        .tap_offset = how & PACKED ? tap_offset : NULL,
+        .in_offset = shape.n_blocks < MAX_BLOCKS && depth == CHANNEL_BLOCK ? STRIDE : 0,
+        .in_step = how & PACKED ? (size_t)shape.rows * row_floats : 0,
+        .in_stride = STRIDE,
+        .weights = data.weights[0],
+        .weights_stride = PANEL,
+        .bias = data.bias,
+        .resume = how & RESUME,
+        .residual = how & RESIDUAL ? data.residual[0] + CHANNEL_BLOCK : NULL,
+        .out = data.out[0] + CHANNEL_BLOCK,
+        .out_stride = (size_t)2 * CHANNEL_BLOCK,
+        .at = at,
+        .n_out = shape.n_out,
+        .n_taps = shape.n_taps,
+        .n_blocks = shape.n_blocks,
+        .depth = depth,
+        .relu = how & RELU,
+    };
+    kernels->conv(&tiles);
 
     const uint32_t canary = 0xA5A5A5A5;
     for (int r = 0; r < KERNEL_MAX_ROWS; r++)
@@ -118,7 +151,7 @@ static void check_tile(const struct kernels *kernels, struct shape_of_tile shape
                 cr_assert_eq(bits, canary, "%s wrote beyond its rows", kernels->name);
                 continue;
             }
-            double magnitude, want = expected(&tile, r, out, k % CHANNEL_BLOCK, &magnitude);
+            double magnitude, want = expected(&tiles, r, out, k % CHANNEL_BLOCK, &magnitude);
             cr_assert_float_eq((double)data.out[r][k], want, 1e-6 * (magnitude + 1),
                                "%s: %d rows, %d taps, %d blocks, depth %d: row %d, output block %d "
                                "is %g, not %g",
@@ -134,20 +167,16 @@ Test(kernels, convolution_tiles_equal_the_sum_in_double_for_every_size)
         const struct kernels *k = kernels_at(i);
         for (int rows = 1; rows <= k->conv_rows; rows++)
             for (int out = 1; out <= k->conv_blocks; out++)
-                for (int flags = 0; flags < 4; flags++) {
-                    const bool residual = flags & 1, relu = flags & 2;
-                    check_tile(k, (struct shape_of_tile){rows, out, 1, 1, CHANNEL_BLOCK}, residual,
-                               relu);
-                    check_tile(
-                        k, (struct shape_of_tile){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
-                        residual, relu);
-                    check_tile(k, (struct shape_of_tile){rows, out, 3, 2, CHANNEL_BLOCK}, residual,
-                               relu);
-                    check_tile(k, (struct shape_of_tile){rows, out, 3, 2, CHANNEL_BLOCK, true},
-                               residual, relu);
+                for (int how = 0; how < HOW; how++) {
+                    if (how & TWO && 2 * rows > KERNEL_MAX_ROWS)
+                        continue;
+                    check_tiles(k, (struct shape_of_tiles){rows, out, 1, 1, CHANNEL_BLOCK}, how);
+                    check_tiles(
+                        k, (struct shape_of_tiles){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
+                        how);
+                    check_tiles(k, (struct shape_of_tiles){rows, out, 3, 2, CHANNEL_BLOCK}, how);
                     for (int depth = 1; depth < CHANNEL_BLOCK; depth++)
-                        check_tile(k, (struct shape_of_tile){rows, out, 2, 1, depth}, residual,
-                                   relu);
+                        check_tiles(k, (struct shape_of_tiles){rows, out, 2, 1, depth}, how);
                 }
     }
 }
@@ -160,9 +189,9 @@ Test(kernels, a_row_has_the_same_bits_whatever_it_is_grouped_with)
         float first[CHANNEL_BLOCK];
         for (int rows = 1; rows <= k->conv_rows; rows++)
             for (int out = 1; out <= k->conv_blocks; out++) {
-                check_tile(k,
-                           (struct shape_of_tile){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
-                           true, false);
+                check_tiles(k,
+                            (struct shape_of_tiles){rows, out, MAX_TAPS, MAX_BLOCKS, CHANNEL_BLOCK},
+                            RESIDUAL);
                 if (rows == 1 && out == 1)
                     memcpy(first, data.out[0] + CHANNEL_BLOCK, sizeof first);
                 cr_assert_arr_eq(first, data.out[0] + CHANNEL_BLOCK, sizeof first,
