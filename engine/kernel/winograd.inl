@@ -414,8 +414,9 @@ SIMD void gemm_blocks(const struct gemm *g, int block, int n_out)
     const float *fetch = block + n_out < g->n_out ? b + (size_t)n_out * b_block : g->next;
     const int tiles = (g->rows + CONV_ROWS - 1) / CONV_ROWS;
     const int n_fetch = (n_out * CHANNEL_BLOCK - 1) / tiles + 1;
+    const int least = g->rows / tiles, n_least = tiles - g->rows % tiles;
     for (int tile = 0, row = 0; tile < tiles; tile++) {
-        const int rows = (g->rows - row) / (tiles - tile);
+        const int rows = least + (tile >= n_least);
         const float *a = g->a + (size_t)row * g->a_stride;
         float *c = g->c + (size_t)row * g->c_stride + (size_t)block * g->c_block;
         switch (rows) {
@@ -439,8 +440,9 @@ SIMD void gemm_blocks(const struct gemm *g, int block, int n_out)
     }
 }
 
-static void gemm(const struct gemm *g)
+static void gemm(const struct gemm *task)
 {
+    const struct gemm own = *task, *g = &own; /* which no store can change */
     int block = 0;
 #if CONV_BLOCKS > 1
     for (; block + 2 <= g->n_out; block += 2)
