@@ -164,7 +164,16 @@ struct conv_run {
     const struct conv *conv;
     const struct op_args *args;
     int n_positions, n_position_chunks, n_block_chunks;
+    int pass;
 };
+
+/* A thread's scratch, where inputs are packed: the chunk of positions whose copies of this pass it
+ * has, or -1; from PACKED_AT on the copies, [tile][tap][block][conv_rows][16]. */
+#define PACKED_AT CHANNEL_BLOCK /* floats */
+static char *own_scratch(const struct conv_run *run, int thread)
+{
+    return run->args->thread_scratch + (size_t)thread * run->args->thread_scratch_bytes;
+}
 
 /* The tiles of an item: pointers are found once and serve all its output blocks. */
 struct item {
@@ -172,7 +181,7 @@ struct item {
     int first[MAX_TILES + 1];          /* of each tile, the position it begins with */
     const float *in[MAX_POINTERS];     /* [position's tile][tap][row] */
     size_t out_at[MAX_ITEM_POSITIONS]; /* floats to the position in output block 0 */
-    /* Where a pass has its copies, [tile][tap][block][conv_rows][16]: */
+    /* Where the copies of a pass are: */
     const float *packed[KERNEL_MAX_ROWS]; /* of the first tile, the rows under the first tap; */
     size_t tap_offset[MAX_TAPS];          /* [n_taps], floats to each tap */
     size_t tile_floats;                   /* and to the next tile */
@@ -251,39 +260,51 @@ static const float *weights_at(const struct conv *c, int block, int pass)
     return c->weights + (size_t)block * c->panel + pass_at(c, pass);
 }
 
-/* Copies the inputs of a pass into this thread's scratch. */
-static void pack_inputs(const struct conv_run *run, int pass, struct item *item)
+static void copy_inputs(const struct conv_run *run, const struct item *item, float *to)
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
     const size_t plane = (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK;
     const size_t rows_floats = (size_t)s->kernels->conv_rows * CHANNEL_BLOCK;
-    const int n_blocks = blocks_of(c, pass);
+    const int block = run->pass * c->pass_blocks, end = block + blocks_of(c, run->pass);
     const float *const *in = item->in;
-    float *to = (float *)(void *)(run->args->thread_scratch +
-                                  (size_t)threads_self() * run->args->thread_scratch_bytes);
-    for (int r = 0; r < s->kernels->conv_rows; r++)
-        item->packed[r] = to + r * CHANNEL_BLOCK;
-    for (int tap = 0; tap < c->n_taps; tap++)
-        item->tap_offset[tap] = (size_t)(tap * n_blocks) * rows_floats;
-    item->tile_floats = (size_t)(c->n_taps * n_blocks) * rows_floats;
     for (int tile = 0; tile < item->n_tiles; tile++) {
         const int rows = item->first[tile + 1] - item->first[tile];
         for (int tap = 0; tap < c->n_taps; tap++, in += rows)
-            for (int b = 0; b < n_blocks; b++, to += rows_floats)
+            for (int b = block; b < end; b++, to += rows_floats)
                 for (int r = 0; r < rows; r++)
-                    memcpy(to + r * CHANNEL_BLOCK,
-                           in[r] + (size_t)(pass * c->pass_blocks + b) * plane,
+                    memcpy(to + r * CHANNEL_BLOCK, in[r] + (size_t)b * plane,
                            CHANNEL_BLOCK * sizeof(float));
     }
 }
 
-/* `n_out` output blocks of all tiles. Meanwhile the weights from `next` on are fetched, a share by
- * each tile. */
-static void run_blocks(const struct conv_run *run, const struct item *item, int pass, int block,
-                       int n_out, const float *next)
+/* Sees to it that the copies of the item's inputs, those of chunk `chunk`, are in this thread's
+ * scratch: its last item may have made them. */
+static void pack_inputs(const struct conv_run *run, int chunk, struct item *item)
 {
     const struct conv *c = run->conv;
+    const int max_rows = c->spec.kernels->conv_rows, n_blocks = blocks_of(c, run->pass);
+    const size_t tap_floats = (size_t)(n_blocks * max_rows) * CHANNEL_BLOCK;
+    char *scratch = own_scratch(run, threads_self());
+    int *packed_chunk = (int *)(void *)scratch;
+    float *packed = (float *)(void *)scratch + PACKED_AT;
+    for (int r = 0; r < max_rows; r++)
+        item->packed[r] = packed + r * CHANNEL_BLOCK;
+    for (int tap = 0; tap < c->n_taps; tap++)
+        item->tap_offset[tap] = (size_t)tap * tap_floats;
+    item->tile_floats = (size_t)c->n_taps * tap_floats;
+    if (*packed_chunk != chunk)
+        copy_inputs(run, item, packed);
+    *packed_chunk = chunk;
+}
+
+/* `n_out` output blocks of all tiles. Meanwhile the weights from `next` on are fetched, a share by
+ * each tile. */
+static void run_blocks(const struct conv_run *run, const struct item *item, int block, int n_out,
+                       const float *next)
+{
+    const struct conv *c = run->conv;
+    const int pass = run->pass;
     const struct op_spec *s = &c->spec;
     const size_t plane = (size_t)(s->out.h * s->out.w) * CHANNEL_BLOCK;
     const size_t block_at = (size_t)block * plane;
@@ -323,27 +344,26 @@ static int block_start(const struct conv_run *run, int chunk)
     return conv_part_start(c->spec.kernels, c->out_blocks, chunk, run->n_block_chunks);
 }
 
+/* Items are in the order in which a thread that goes on from one to the next has most of what it
+ * needs: the same copies of inputs, or the same weights. */
 static void run_item(void *context, int item_index)
 {
     const struct conv_run *run = context;
-    const int chunk = item_index % run->n_position_chunks;
-    const int block_chunk = item_index / run->n_position_chunks;
-    const int block = block_start(run, block_chunk), end = block_start(run, block_chunk + 1);
-    struct item item;
-    find_tiles(run, (int)((int64_t)run->n_positions * chunk / run->n_position_chunks),
-               (int)((int64_t)run->n_positions * (chunk + 1) / run->n_position_chunks), &item);
-    /* Of this thread's share the next item is this: */
-    const int next_item = block_start(run, (item_index + 1) / run->n_position_chunks);
     const struct conv *c = run->conv;
-    for (int pass = 0; pass < c->n_passes; pass++) {
-        const float *after =
-            pass + 1 < c->n_passes ? weights_at(c, block, pass + 1) : weights_at(c, next_item, 0);
-        if (c->packed)
-            pack_inputs(run, pass, &item);
-        for (int b = block, n; b < end; b += n) {
-            n = count_blocks(c, b, end - b);
-            run_blocks(run, &item, pass, b, n, b + n < end ? weights_at(c, b + n, pass) : after);
-        }
+    const int n_chunks = run->n_position_chunks, n_parts = run->n_block_chunks;
+    const int chunk = c->packed ? item_index / n_parts : item_index % n_chunks;
+    const int part = c->packed ? item_index % n_parts : item_index / n_chunks;
+    const int after = c->packed ? (item_index + 1) % n_parts : (item_index + 1) / n_chunks;
+    const int block = block_start(run, part), end = block_start(run, part + 1);
+    struct item item;
+    find_tiles(run, (int)((int64_t)run->n_positions * chunk / n_chunks),
+               (int)((int64_t)run->n_positions * (chunk + 1) / n_chunks), &item);
+    if (c->packed)
+        pack_inputs(run, chunk, &item);
+    for (int b = block, n; b < end; b += n) {
+        n = count_blocks(c, b, end - b);
+        const int next = b + n < end ? b + n : block_start(run, after);
+        run_blocks(run, &item, b, n, weights_at(c, next, run->pass));
     }
 }
 
@@ -364,7 +384,11 @@ static void run(const void *prepared, const struct op_args *args)
         run.n_position_chunks = (run.n_position_chunks + n_threads - 1) / n_threads * n_threads;
     if (run.n_position_chunks > run.n_positions)
         run.n_position_chunks = run.n_positions;
-    threads_run(args->threads, run.n_block_chunks * run.n_position_chunks, run_item, &run);
+    for (run.pass = 0; run.pass < c->n_passes; run.pass++) {
+        for (int thread = 0; thread < n_threads && c->packed; thread++)
+            *(int *)(void *)own_scratch(&run, thread) = -1;
+        threads_run(args->threads, run.n_block_chunks * run.n_position_chunks, run_item, &run);
+    }
 }
 
 /* Of the input, what an output position adds to an item. */
@@ -410,7 +434,8 @@ static size_t packed_bytes(const struct conv *c)
 {
     const int rows = c->spec.kernels->conv_rows;
     const size_t tiles = (size_t)((c->chunk_positions + rows - 1) / rows);
-    return tiles * (size_t)(rows * c->n_taps * c->pass_blocks * CHANNEL_BLOCK) * sizeof(float);
+    const size_t floats = tiles * (size_t)(rows * c->n_taps * c->pass_blocks * CHANNEL_BLOCK);
+    return (PACKED_AT + floats) * sizeof(float);
 }
 
 enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
