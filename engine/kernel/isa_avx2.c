@@ -21,6 +21,7 @@ void kernels_init_avx2(struct kernels *kernels)
         .name = "avx2",
         .conv_rows = CONV_ROWS,
         .conv_blocks = CONV_BLOCKS,
+        .strassen_channels = 256,
         .conv = conv,
         .gemm = gemm,
         .winograd_in = WINOGRAD_IN,

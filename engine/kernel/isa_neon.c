@@ -21,6 +21,7 @@ void kernels_init_neon(struct kernels *kernels)
         .name = "neon",
         .conv_rows = CONV_ROWS,
         .conv_blocks = CONV_BLOCKS,
+        .strassen_channels = 128,
         .conv = conv,
         .gemm = gemm,
         .winograd_in = WINOGRAD_IN,

@@ -224,6 +224,9 @@ struct kernels {
     const char *name;
     int conv_rows;   /* best (and largest) number of rows of a tile */
     int conv_blocks; /* best (and largest) number of output blocks of a tile: 1 or 2 */
+    /* The fewest output channels of a 1×1, of at least as many inputs, with which a product costs
+     * more than the sums that Strassen saves it with. */
+    int strassen_channels;
     void (*conv)(const struct conv_tiles *tiles);
     void (*gemm)(const struct gemm *gemm);
     void (*winograd_in[WINOGRAD_STEM])(const struct winograd_in *tile);

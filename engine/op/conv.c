@@ -11,10 +11,7 @@
  * which is what a run of one image has of a smaller map. */
 #define WINOGRAD_4_MIN_SIDE 10
 #define WINOGRAD_STRIDED_MIN_SIDE 10 /* at stride 2 they are 2.8 times as many */
-#define STRASSEN_MIN_CHANNELS                                                                      \
-    128                            /* out, and in no fewer: else the sums cost more than a product \
-                                    */
-#define STRASSEN_MIN_POSITIONS 128 /* below, reading 7/4 of the weights does */
+#define STRASSEN_MIN_POSITIONS 128   /* with fewer, reading 7/4 of the weights costs more */
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,
                             struct rn_error *err)
@@ -68,7 +65,7 @@ static bool choose_strassen(const struct op_spec *s)
     const struct op_attrs *a = &s->attrs;
     const int positions = s->out.h * s->out.w;
     return !s->direct && s->in_border < 0 && a->kernel == 1 && a->stride == 1 && a->pad == 0 &&
-           a->groups == 1 && s->out.c >= STRASSEN_MIN_CHANNELS && s->in.c >= s->out.c &&
+           a->groups == 1 && s->out.c >= s->kernels->strassen_channels && s->in.c >= s->out.c &&
            s->in.c % (2 * CHANNEL_BLOCK) == 0 && s->out.c % (2 * CHANNEL_BLOCK) == 0 &&
            positions >= STRASSEN_MIN_POSITIONS && positions % 2 == 0;
 }

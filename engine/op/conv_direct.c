@@ -33,7 +33,7 @@
 #define ITEMS_PER_THREAD 4 /* at least, so that a slow thread does not keep the others waiting */
 #define PACKED_BYTES (256 * 1024) /* the same of the copy for a pass */
 #define PACK_MIN_OUT 16           /* output blocks, else copying takes longer than it saves; */
-#define PACK_MIN_IN 32            /* and input blocks, any number at a stride */
+#define PACK_MIN_IN 16            /* and input blocks, any number at a stride */
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
 #define MAX_ITEM_POSITIONS 256
 #define MIN_ITEM_POSITIONS 64 /* fewer are not worth reading the weights for */
