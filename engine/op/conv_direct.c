@@ -32,8 +32,11 @@
     (128 * 1024)           /* of one item: with weights and outputs it stays in a 512 KiB L2 */
 #define ITEMS_PER_THREAD 4 /* at least, so that a slow thread does not keep the others waiting */
 #define PACKED_BYTES (256 * 1024) /* the same of the copy for a pass */
-#define PACK_MIN_OUT 16           /* output blocks, else copying takes longer than it saves; */
-#define PACK_MIN_IN 16            /* and input blocks, any number at a stride */
+/* Copying takes longer than it saves where fewer register tiles read a copy, or the inputs of a
+ * position are in fewer places, times the blocks of a tile: the wider it is, the sooner it is done.
+ */
+#define PACK_MIN_TILES 16
+#define PACK_MIN_BLOCKS 16
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
 #define MAX_ITEM_POSITIONS 256
 #define MIN_ITEM_POSITIONS 64 /* fewer are not worth reading the weights for */
@@ -399,12 +402,13 @@ static size_t input_bytes(const struct conv *c)
     return (size_t)(step * step * c->n_blocks * c->depth) * sizeof(float);
 }
 
-/* Many reads of inputs that lie far apart are worth a copy. */
+/* Many reads of inputs that lie far apart are worth a copy. At a stride they always do. */
 static bool worth_packing(const struct conv *c)
 {
     const struct op_spec *s = &c->spec;
-    return s->in_border < 0 && s->attrs.groups == 1 && c->out_blocks >= PACK_MIN_OUT &&
-           (s->attrs.stride > 1 || c->n_blocks >= PACK_MIN_IN);
+    const int of_tile = s->kernels->conv_blocks;
+    return s->in_border < 0 && s->attrs.groups == 1 && c->out_blocks >= PACK_MIN_TILES * of_tile &&
+           (s->attrs.stride > 1 || c->n_blocks >= PACK_MIN_BLOCKS * of_tile);
 }
 
 /* How many positions an item has, and in how many passes it goes through its input. */
