@@ -83,7 +83,7 @@ endif
 
 # ---- everyday targets --------------------------------------------------------------------------
 
-.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi test-pull protocol race run-race emulate fuzz run-fuzz torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
+.PHONY: all help $(FUZZERS:%=%.run) run deps test-deps test run-tests openapi test-pull protocol race run-race emulate fuzz run-fuzz grow run-grow torture run-torture faults promises coverage test-web image monitor lint check load simulate soak throughput \
 	bench bench-decode format install clean libs
 all: $(B)/resnetd $(B)/resnetd-pull
 	@echo "built $(B)/resnetd; 'make help' says what else there is"
@@ -140,14 +140,19 @@ arm64:
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
-# Inputs that are real files; the others start from what make_seeds.sh writes.
+## make grow       keeps what make fuzz has found to go on from, in tests/fuzz/grown.tar.gz
+grow:
+	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-grow
+run-grow: $(FUZZERS) $(B)/seeds
+	$(Q)tests/fuzz/grow.sh $(B)
+# Inputs that are real files; the others start from what make_seeds.sh writes and what was kept.
 SEEDS_fuzz_image := tests/golden/images
 SEEDS_fuzz_scan_jpeg := tests/golden/images
 SEEDS_fuzz_scan_png := tests/golden/images
 SEEDS_fuzz_model := config/models
 run-fuzz: $(FUZZERS:%=%.run)
 $(FUZZERS:%=%.run): $(B)/seeds
-$(B)/seeds: tests/fuzz/make_seeds.sh
+$(B)/seeds: tests/fuzz/make_seeds.sh tests/fuzz/grown.tar.gz
 	$(Q)$< $@
 $(FUZZERS:%=%.run): %.run: %
 	$(Q)mkdir -p $<.corpus

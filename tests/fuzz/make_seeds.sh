@@ -1,6 +1,6 @@
 #!/bin/bash
-# Inputs to begin with for the fuzzers whose input is no file that lies here already, so that they
-# need not find the grammar first: tests/fuzz/make_seeds.sh FOLDER
+# Inputs to begin with, so that a fuzzer need not find the grammar first, where its input is no file
+# that lies here already, and those that earlier runs have grown: tests/fuzz/make_seeds.sh FOLDER
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 out=$1
@@ -45,3 +45,5 @@ printf '\0%048d' 0 >"$out/v2/raw"
 printf '{"listen":"127.0.0.1:0","max_batch":8,"max_body_bytes":"3M","model":["a=b.safetensors"]}' \
     >"$out/config/some"
 cp config/resnetd.json "$out/config/all"
+
+tar -xzf "$(dirname "$0")/grown.tar.gz" -C "$out"
