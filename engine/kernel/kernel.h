@@ -49,9 +49,10 @@ struct conv_tiles {
     int n_taps, n_blocks;
     int depth; /* channels read per block: 16, or the kernel's width for the planar stem */
     bool relu;
-    const float
-        *fetch;  /* n_fetch lines of 64 bytes per tile, tap and block are fetched from here */
-    int n_fetch; /* on, but not used: weights of later tiles */
+    /* Weights of later tiles: n_fetch lines of 64 bytes for each tile, tap and block are fetched
+     * from here on, but not used. */
+    const float *fetch;
+    int n_fetch;
 };
 
 /* The matrix product c[r][k] = Σ_i a[r][i] · b[i][k] for `n_out` blocks of 16 columns, summed in

@@ -114,9 +114,7 @@ static void band_item(void *context, int item)
     const int row = (int)((int64_t)c->rows * band / run->n_bands);
     const int rows = (int)((int64_t)c->rows * (band + 1) / run->n_bands) - row;
     const float *in = input_of(run, image);
-    uint16_t *split =
-        (uint16_t *)(void *)(run->args->thread_scratch +
-                             (size_t)threads_self() * run->args->thread_scratch_bytes);
+    uint16_t *split = op_thread_scratch(run->args, threads_self());
     const int k = c->spec.attrs.kernel, stride = c->spec.attrs.stride;
     if (c->map.layout == BF16X3_POINTS) {
         const int points = c->spec.out.h * c->spec.out.w, end = (row + rows) * BF16X3_ROWS;

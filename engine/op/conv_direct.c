@@ -173,10 +173,6 @@ struct conv_run {
 /* A thread's scratch, where inputs are packed: the chunk of positions whose copies of this pass it
  * has, or -1; from PACKED_AT on the copies, [tile][tap][block][conv_rows][16]. */
 #define PACKED_AT CHANNEL_BLOCK /* floats */
-static char *own_scratch(const struct conv_run *run, int thread)
-{
-    return run->args->thread_scratch + (size_t)thread * run->args->thread_scratch_bytes;
-}
 
 /* The tiles of an item: pointers are found once and serve all its output blocks. */
 struct item {
@@ -288,9 +284,9 @@ static void pack_inputs(const struct conv_run *run, int chunk, struct item *item
     const struct conv *c = run->conv;
     const int max_rows = c->spec.kernels->conv_rows, n_blocks = blocks_of(c, run->pass);
     const size_t tap_floats = (size_t)(n_blocks * max_rows) * CHANNEL_BLOCK;
-    char *scratch = own_scratch(run, threads_self());
-    int *packed_chunk = (int *)(void *)scratch;
-    float *packed = (float *)(void *)scratch + PACKED_AT;
+    void *scratch = op_thread_scratch(run->args, threads_self());
+    int *packed_chunk = scratch;
+    float *packed = (float *)scratch + PACKED_AT;
     for (int r = 0; r < max_rows; r++)
         item->packed[r] = packed + r * CHANNEL_BLOCK;
     for (int tap = 0; tap < c->n_taps; tap++)
@@ -389,7 +385,7 @@ static void run(const void *prepared, const struct op_args *args)
         run.n_position_chunks = run.n_positions;
     for (run.pass = 0; run.pass < c->n_passes; run.pass++) {
         for (int thread = 0; thread < n_threads && c->packed; thread++)
-            *(int *)(void *)own_scratch(&run, thread) = -1;
+            *(int *)op_thread_scratch(args, thread) = -1;
         threads_run(args->threads, run.n_block_chunks * run.n_position_chunks, run_item, &run);
     }
 }

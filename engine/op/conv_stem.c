@@ -83,9 +83,7 @@ static struct room room_of_thread(const struct stem *s, const struct op_args *ar
 {
     size_t sizes[5];
     room_sizes(s, sizes);
-    struct room room = {.squares =
-                            (float *)(void *)(args->thread_scratch +
-                                              (size_t)threads_self() * args->thread_scratch_bytes)};
+    struct room room = {.squares = op_thread_scratch(args, threads_self())};
     room.columns = room.squares + sizes[0];
     room.values = room.columns + sizes[1];
     room.products = room.values + sizes[2];

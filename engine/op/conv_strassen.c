@@ -152,8 +152,7 @@ static void run_item(void *context, int item)
     const struct op_args *args = run->args;
     const int from = (int)((int64_t)run->n_pairs * item / run->n_groups);
     const int to = (int)((int64_t)run->n_pairs * (item + 1) / run->n_groups);
-    float *products = (float *)(void *)(args->thread_scratch +
-                                        (size_t)threads_self() * args->thread_scratch_bytes);
+    float *products = op_thread_scratch(args, threads_self());
     float *values = products + (size_t)(s->chunk * PRODUCTS) * products_plane(s);
     sum_inputs(run, from, to, values);
     for (int b = 0; b < s->out_blocks; b += s->chunk)

@@ -24,7 +24,7 @@
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
 #define MAX_GROUP 42    /* tiles that a thread takes along: whole tiles of rows, */
-#define MAX_VALUES 1512 /* and so many products of each pair of channels: they stay in its L2 */
+#define MAX_VALUES 1512 /* and so many products of each pair of channels: more save nothing */
 #define MIN_TILES 32    /* of a thread; with fewer, the threads share them, */
 #define MAX_SHARED 256  /* which are never more than these; */
 #define FEW_WEIGHTS_BYTES (3 << 20) /* each thread may read so many weights for */
@@ -235,8 +235,7 @@ static void multiply(const struct winograd *w, const struct values *values, int 
 static float *own_scratch(const struct winograd_run *run)
 {
     const struct op_args *args = run->args;
-    return (float *)(void *)(args->thread_scratch +
-                             (size_t)threads_self() * args->thread_scratch_bytes);
+    return op_thread_scratch(args, threads_self());
 }
 
 /* Output blocks [block, end), of one chunk, of tiles [from, to), whose products go into this

@@ -73,6 +73,12 @@ struct op_args {
     size_t thread_scratch_bytes; /* and from one thread's to the next */
 };
 
+/* A thread's scratch, as long as prepare asked for. */
+static inline void *op_thread_scratch(const struct op_args *args, int thread)
+{
+    return args->thread_scratch + (size_t)thread * args->thread_scratch_bytes;
+}
+
 /* What prepare leaves behind for the runs. */
 struct op_prepared {
     const void *data;
