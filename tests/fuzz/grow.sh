@@ -15,7 +15,10 @@ for source in "$here"/fuzz_*.c; do
     for folder in "$fuzzer.corpus" "$build/seeds/$name"; do
         [[ ! -d $folder ]] || inputs+=("$folder")
     done
-    [[ ${#inputs[@]} -gt 0 ]] || continue
+    [[ -x $fuzzer && ${#inputs[@]} -gt 0 ]] || {
+        echo "grow: there is no $fuzzer with inputs: make fuzz first" >&2
+        exit 1
+    }
     mkdir "$grown/$name"
     "$fuzzer" -merge=1 -rss_limit_mb=1024 "$grown/$name" "${inputs[@]}" >"$fuzzer.log" 2>&1 || {
         tail -n 40 "$fuzzer.log"
