@@ -11,6 +11,7 @@
 #define CONV_FETCH_BLOCKS 16
 #include "engine/kernel/conv.inl"
 #include "engine/kernel/eltwise.inl"
+#include "engine/kernel/gemm.inl"
 #include "engine/kernel/strassen.inl"
 #include "engine/kernel/winograd.inl"
 

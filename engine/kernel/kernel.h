@@ -70,22 +70,28 @@ struct gemm {
     bool even; /* a's values 0, 2, 4, … only; depth: a multiple of GEMM_STEP below 9 */
 };
 
-/* Winograd's minimal filters of m×m outputs; winograd.inl has their formulas. */
+/* Winograd's minimal filters of m×m outputs, or one fewer in either dimension: a short tile.
+ * winograd.inl has their formulas. */
 enum winograd_kind {
-    WINOGRAD_2,       /* F(2×2, 3×3) */
-    WINOGRAD_4,       /* F(4×4, 3×3) */
-    WINOGRAD_STRIDED, /* 3×3 outputs of a 3×3 kernel at stride 2 */
-    WINOGRAD_STEM,    /* F(4×4, 4×4); its input is transformed by the row */
+    WINOGRAD_2,         /* F(2×2, 3×3) */
+    WINOGRAD_4,         /* F(4×4, 3×3) */
+    WINOGRAD_6,         /* F(6×6, 3×3) */
+    WINOGRAD_STRIDED_2, /* 2×2 outputs of a 3×3 kernel at stride 2, */
+    WINOGRAD_STRIDED_4, /* 4×4 */
+    WINOGRAD_STEM,      /* F(4×4, 4×4); its input is transformed by the row */
     WINOGRAD_KINDS
 };
 
-/* The transform of one input tile, side² positions × 16 channels, into as many values that are
- * multiplied one by one: out[p * out_stride], p = row * side + column. */
+/* The transform of one input tile × 16 channels into as many values that are multiplied one by one.
+ * Value (y, x) goes to out[o] + (y * side + x) * out_stride, where side is that of a tile that is
+ * not short, and o is 0 for what all tiles have; 1 for columns, 2 for rows that a short tile lacks;
+ * 3 for both. */
 struct winograd_in {
-    const float *const *in; /* [side²]: the positions' first channels */
+    const float *const *in; /* the positions' first channels, row by row */
     size_t in_offset;       /* floats added to every pointer of `in`: a channel block */
-    float *out;
+    float *out[4];
     size_t out_stride;
+    int rows, columns; /* of outputs: m or m - 1 */
 };
 
 /* The stem's F(4×4, 4×4), side 7: the transforms of n tiles side by side, each 4 positions from the
@@ -98,16 +104,16 @@ struct winograd_row {
     size_t out_row, out_plane;
 };
 
-/* The transform of one tile of products back to m×m positions × 16 channels, of which the first
- * rows × columns are inside the map: act(transformed + bias + residual). */
+/* The transform of one tile of products, where winograd_in has its values, back to positions × 16
+ * channels: act(transformed + bias + residual). */
 struct winograd_out {
-    const float *in; /* side² blocks, in_stride floats apart */
+    const float *in[4];
     size_t in_stride;
     const float *bias;     /* [16] */
     const float *residual; /* like out, or NULL */
     float *out;            /* position (y, x) at out + y * row_stride + x * 16 */
     size_t row_stride;
-    int rows, columns;
+    int rows, columns; /* m or m - 1; of the stem, those inside the map */
     bool relu;
 };
 

@@ -7,11 +7,13 @@
 #include "engine/op/conv.h"
 
 #define WINOGRAD_MIN_CHANNELS 32 /* below, the transforms cost more than the products save */
-/* F(4×4) has 4 times the weights of the layer, F(2×2) 1.8 times: too many to read for a few tiles,
- * which is what a run of one image has of a smaller map. */
+/* Tiles of 4×4 outputs have 4 times the weights of the layer, those of 2×2 only 1.8 times: too many
+ * to read for a few tiles, which is what a run of one image has of a smaller map. */
 #define WINOGRAD_4_MIN_SIDE 10
-#define WINOGRAD_STRIDED_MIN_SIDE 10 /* at stride 2 they are 2.8 times as many */
-#define STRASSEN_MIN_POSITIONS 128   /* with fewer, reading 7/4 of the weights costs more */
+/* Those of 6×6 have 7 times, and smaller maps are so few of them that a thread's register tiles are
+ * not full. */
+#define WINOGRAD_6_MIN_SIDE 40
+#define STRASSEN_MIN_POSITIONS 128 /* with fewer, reading 7/4 of the weights costs more */
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,
                             struct rn_error *err)
@@ -52,11 +54,12 @@ static bool choose_winograd(const struct op_spec *s, enum winograd_kind *kind)
         a->groups != 1 || s->in.c < WINOGRAD_MIN_CHANNELS || s->out.c < WINOGRAD_MIN_CHANNELS)
         return false;
     const int side = s->out.h < s->out.w ? s->out.h : s->out.w;
-    if (a->stride == 2) {
-        *kind = WINOGRAD_STRIDED;
-        return side >= WINOGRAD_STRIDED_MIN_SIDE;
-    }
-    *kind = side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4 : WINOGRAD_2;
+    if (a->stride == 1)
+        *kind = side >= WINOGRAD_6_MIN_SIDE   ? WINOGRAD_6
+                : side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4
+                                              : WINOGRAD_2;
+    else
+        *kind = side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_STRIDED_4 : WINOGRAD_STRIDED_2;
     return true;
 }
 
@@ -65,9 +68,10 @@ static bool choose_strassen(const struct op_spec *s)
     const struct op_attrs *a = &s->attrs;
     const int positions = s->out.h * s->out.w;
     return !s->direct && s->in_border < 0 && a->kernel == 1 && a->stride == 1 && a->pad == 0 &&
-           a->groups == 1 && s->out.c >= s->kernels->strassen_channels && s->in.c >= s->out.c &&
-           s->in.c % (2 * CHANNEL_BLOCK) == 0 && s->out.c % (2 * CHANNEL_BLOCK) == 0 &&
-           positions >= STRASSEN_MIN_POSITIONS && positions % 2 == 0;
+           a->groups == 1 && s->out.c >= s->kernels->strassen_channels &&
+           s->in.c >= s->kernels->strassen_channels && s->in.c % (2 * CHANNEL_BLOCK) == 0 &&
+           s->out.c % (2 * CHANNEL_BLOCK) == 0 && positions >= STRASSEN_MIN_POSITIONS &&
+           positions % 2 == 0;
 }
 
 static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,

@@ -27,6 +27,7 @@
 #define M 4    /* outputs of a tile, a dimension, */
 #define SIDE 7 /* and inputs */
 #define N_PRODUCTS (SIDE * SIDE)
+#define AT_INFINITY 1      /* the point ∞, among the SIDE of a dimension */
 #define MAX_GROUP 30       /* tiles that go through the products together */
 #define CHUNK_TILES 2      /* of a chunk: so many times the output blocks of a register tile */
 #define BANDS_PER_THREAD 4 /* so that a slow thread does not keep the others waiting */
@@ -192,7 +193,7 @@ static void transform_out(const struct stem_run *run, const struct part *part)
         const size_t place = at + (size_t)(M * t * CHANNEL_BLOCK);
         const int left = s->spec.out.w - M * t;
         const struct winograd_out tile = {
-            .in = part->products + (size_t)((t - part->from) * CHANNEL_BLOCK),
+            .in = {part->products + (size_t)((t - part->from) * CHANNEL_BLOCK)},
             .in_stride = plane_size(part->to - part->from),
             .bias = s->bias + (size_t)part->block * CHANNEL_BLOCK,
             .residual = run->args->residual ? run->args->residual + place : NULL,
@@ -334,9 +335,9 @@ static void choose_depths(struct stem *s)
     const bool colours = s->spec.in.c == GEMM_STEP;
     for (int p = 0; p < N_PRODUCTS; p++) {
         int depth = (channels + GEMM_STEP - 1) / GEMM_STEP * GEMM_STEP;
-        if (colours && p / SIDE == SIDE - 1)
+        if (colours && p / SIDE == AT_INFINITY)
             depth /= 2;
-        s->even[p] = colours && p % SIDE == SIDE - 1;
+        s->even[p] = colours && p % SIDE == AT_INFINITY;
         if (s->even[p])
             depth /= 2;
         s->depth[p] = depth < CHANNEL_BLOCK ? depth : CHANNEL_BLOCK;

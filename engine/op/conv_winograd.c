@@ -1,12 +1,14 @@
 /* Convolution of 3×3 by Winograd's minimal filtering: a tile of m×m outputs costs P multiplications
  * per pair of channels instead of 9m². See kernel/winograd.inl for the transforms.
  *
- * At stride 1 that is F(2×2, 3×3) with 16 or F(4×4, 3×3) with 36; at stride 2 3×3 outputs cost 49,
- * some of which share their weights. conv_stem.c has the stem's.
+ * At stride 1 that is F(2×2, 3×3) with 16 or F(4×4, 3×3) with 36; at stride 2, 2×2 outputs cost 25
+ * and 4×4 cost 81, some of which share their weights. conv_stem.c has the stem's.
  *
- * The map is cut into tiles of m×m outputs. Input tiles are transformed into `values`, one matrix
- * of [tiles][channels] for each of the P products; each is multiplied by its matrix of transformed
- * weights; the products are transformed back, with bias, residual and ReLU.
+ * The map is cut into tiles of m×m outputs, the last rows and columns of which may be short: m - 1.
+ * Input tiles are transformed into `values`, one matrix of [tiles][channels] for each of the P
+ * products; each is multiplied by its matrix of transformed weights; the products are transformed
+ * back, with bias, residual and ReLU. A short tile lacks some of the products, so their matrices
+ * have fewer rows.
  *
  * Three ways to spread that, with the same arithmetic. With many tiles a thread takes a group of
  * them through all three steps, and everything between stays in its cache. With few it would read
@@ -20,14 +22,16 @@
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/op/conv.h"
-#include "engine/op/winograd_filter.h"
+#include "engine/op/winograd_tiles.h"
 
 #define MAX_PRODUCTS (WINOGRAD_MAX_SIDE * WINOGRAD_MAX_SIDE)
-#define MAX_GROUP 42    /* tiles that a thread takes along: whole tiles of rows, */
-#define MAX_VALUES 1512 /* and so many products of each pair of channels: more save nothing */
-#define MIN_TILES 32    /* of a thread; with fewer, the threads share them, */
-#define MAX_SHARED 256  /* which are never more than these; */
-#define FEW_WEIGHTS_BYTES (3 << 20) /* each thread may read so many weights for */
+#define MAX_GROUP 66                 /* tiles that a thread takes along, */
+#define MAX_GROUP_BYTES (3300 << 10) /* with so many bytes of values and products */
+/* So many multiplications with each weight a thread should have: with fewer tiles, the threads
+ * share them, which are never more than 8 threads' though. */
+#define MIN_USES 32
+#define MAX_SHARED 8
+#define FEW_WEIGHTS_BYTES (5 << 20) /* each thread may read so many for */
 #define FEW_TILES 4
 #define CHUNK_BLOCKS 4    /* of outputs, whose products are kept at a time */
 #define SECTION_TILES 2   /* of a section: so many times the output blocks of a register tile */
@@ -37,7 +41,8 @@ struct winograd {
     struct op_spec spec;
     enum winograd_kind kind;
     const struct winograd_filter *filter;
-    int n_products, tile_rows, tile_columns;
+    struct winograd_tiles tiles;
+    int n_products; /* P */
     int in_blocks, out_blocks;
     int max_group; /* tiles that a thread takes along */
     int min_tiles; /* of a thread, to be worth reading all weights for */
@@ -46,7 +51,7 @@ struct winograd {
     const float *weights, *bias;
 };
 
-/* The values of up to `n_tiles` tiles: [P][tiles][row]. */
+/* The values of up to `n_tiles` tiles: [P][tiles that have it][row]. */
 struct values {
     float *floats;
     size_t row, plane; /* floats from tile to tile, from product to product */
@@ -63,7 +68,7 @@ static size_t values_size(const struct winograd *w, int n_tiles)
     return values_at(w, NULL, n_tiles).plane * (size_t)w->n_products;
 }
 
-/* [chunk][P][tiles][16] */
+/* [chunk][P][tiles that have it][16] */
 static size_t products_plane(int n_tiles)
 {
     return (size_t)n_tiles * CHANNEL_BLOCK + PAD;
@@ -96,66 +101,72 @@ static size_t shared_size(const struct winograd *w, int n_tiles)
 struct winograd_run {
     const struct winograd *winograd;
     const struct op_args *args; /* in: the map */
-    int n_tiles, n_groups;
+    struct winograd_group all;
+    int n_groups;
     struct values shared; /* of all tiles */
     float *products;      /* of all tiles, [out_blocks][P][tiles][16] */
     int n_sections;       /* of output blocks */
 };
 
+static int size_of(const struct winograd_group *group)
+{
+    return group->to - group->from;
+}
+
 /* First tile of group g of n_groups: groups differ by one tile at most. */
 static int group_start(const struct winograd_run *run, int g)
 {
-    return (int)((int64_t)run->n_tiles * g / run->n_groups);
+    return (int)((int64_t)run->all.to * g / run->n_groups);
 }
 
-/* Transforms input blocks [block, end) of tiles [from, to) into values. */
-static void transform_in(const struct winograd_run *run, const struct values *values, int from,
-                         int to, int block, int end)
+/* The inputs of a tile, row by row. */
+static void find_inputs(const struct winograd_run *run, const struct winograd_tile *tile,
+                        const float **in)
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
-    const int side = w->filter->side, step = w->filter->m * w->filter->stride;
-    const int per_image = w->tile_rows * w->tile_columns;
-    const float *in[MAX_PRODUCTS];
-    for (int t = from; t < to; t++) {
-        const float *image = run->args->in + (size_t)(t / per_image) * shape_blocked_size(s->in);
-        const int top = t % per_image / w->tile_columns * step - s->attrs.pad;
-        const int left = t % w->tile_columns * step - s->attrs.pad;
-        for (int y = 0; y < side; y++)
-            for (int x = 0; x < side; x++) {
-                const int iy = top + y, ix = left + x;
-                const bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
-                in[y * side + x] =
-                    inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
-            }
-        for (int b = block; b < end; b++) {
-            const struct winograd_in tile = {
-                .in = in,
-                .in_offset = (size_t)b * (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK,
-                .out =
-                    values->floats + (size_t)(t - from) * values->row + (size_t)b * CHANNEL_BLOCK,
-                .out_stride = values->plane,
-            };
-            s->kernels->winograd_in[w->kind](&tile);
+    const int stride = s->attrs.stride, pad = s->attrs.pad;
+    const int height = (tile->rows - 1) * stride + 3, width = (tile->columns - 1) * stride + 3;
+    const float *image = run->args->in + (size_t)tile->image * shape_blocked_size(s->in);
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            const int iy = tile->top * stride - pad + y, ix = tile->left * stride - pad + x;
+            const bool inside = iy >= 0 && iy < s->in.h && ix >= 0 && ix < s->in.w;
+            in[y * width + x] =
+                inside ? image + (size_t)(iy * s->in.w + ix) * CHANNEL_BLOCK : s->zeros;
         }
+}
+
+/* Transforms input blocks [block, end) of a group into values. */
+static void transform_in(const struct winograd_run *run, const struct values *values,
+                         const struct winograd_group *group, int block, int end)
+{
+    const struct winograd *w = run->winograd;
+    const struct op_spec *s = &w->spec;
+    const float *in[MAX_PRODUCTS];
+    struct winograd_group done = {0};
+    for (int t = group->from; t < group->to; t++) {
+        const struct winograd_tile tile = winograd_tile(&w->tiles, t);
+        find_inputs(run, &tile, in);
+        struct winograd_in task = {
+            .in = in, .out_stride = values->plane, .rows = tile.rows, .columns = tile.columns};
+        for (int b = block; b < end; b++) {
+            task.in_offset = (size_t)b * (size_t)(s->in.h * s->in.w) * CHANNEL_BLOCK;
+            for (int i = 0; i < WINOGRAD_PARTS; i++)
+                task.out[i] = values->floats + (size_t)done.count[i] * values->row +
+                              (size_t)b * CHANNEL_BLOCK;
+            s->kernels->winograd_in[w->kind](&task);
+        }
+        winograd_group_add(&done, &w->tiles, &tile);
     }
 }
 
-/* Where the outputs of tile t begin in block 0, and how many there are. */
-struct place {
-    size_t at;
-    int rows, columns;
-};
-
-static struct place place_of(const struct winograd *w, int t)
+/* Where the outputs of a tile begin in block 0. */
+static size_t place_of(const struct winograd *w, const struct winograd_tile *tile)
 {
     const struct shape out = w->spec.out;
-    const int m = w->filter->m, per_image = w->tile_rows * w->tile_columns;
-    const int top = t % per_image / w->tile_columns * m;
-    const int left = t % w->tile_columns * m;
-    return (struct place){(size_t)(t / per_image) * shape_blocked_size(out) +
-                              (size_t)(top * out.w + left) * CHANNEL_BLOCK,
-                          out.h - top < m ? out.h - top : m, out.w - left < m ? out.w - left : m};
+    return (size_t)tile->image * shape_blocked_size(out) +
+           (size_t)(tile->top * out.w + tile->left) * CHANNEL_BLOCK;
 }
 
 static size_t out_plane(const struct winograd *w)
@@ -168,11 +179,12 @@ static size_t out_plane(const struct winograd *w)
 static void fetch_outputs(const struct winograd_run *run, int t, int block, int end)
 {
     const struct winograd *w = run->winograd;
-    const struct place place = place_of(w, t);
+    const struct winograd_tile tile = winograd_tile(&w->tiles, t);
+    const size_t place = place_of(w, &tile);
     for (int b = block; b < end; b++)
-        for (int y = 0; y < place.rows; y++)
-            for (int x = 0; x < place.columns; x++) {
-                const size_t at = place.at + (size_t)b * out_plane(w) +
+        for (int y = 0; y < tile.rows; y++)
+            for (int x = 0; x < tile.columns; x++) {
+                const size_t at = place + (size_t)b * out_plane(w) +
                                   (size_t)(y * w->spec.out.w + x) * CHANNEL_BLOCK;
                 __builtin_prefetch(run->args->out + at, 1);
                 if (run->args->residual)
@@ -180,27 +192,30 @@ static void fetch_outputs(const struct winograd_run *run, int t, int block, int 
             }
 }
 
-/* The products of one output block of tiles [from, to), plane floats apart, back to outputs. */
+/* The products of one output block of a group, plane floats apart, back to outputs. */
 static void transform_out(const struct winograd_run *run, const float *products, size_t plane,
-                          int from, int to, int block)
+                          const struct winograd_group *group, int block)
 {
     const struct winograd *w = run->winograd;
     const struct op_spec *s = &w->spec;
-    for (int t = from; t < to; t++) {
-        const struct place place = place_of(w, t);
-        const size_t at = place.at + (size_t)block * out_plane(w);
-        const struct winograd_out tile = {
-            .in = products + (size_t)(t - from) * CHANNEL_BLOCK,
+    struct winograd_group done = {0};
+    for (int t = group->from; t < group->to; t++) {
+        const struct winograd_tile tile = winograd_tile(&w->tiles, t);
+        const size_t at = place_of(w, &tile) + (size_t)block * out_plane(w);
+        struct winograd_out task = {
             .in_stride = plane,
             .bias = w->bias + (size_t)block * CHANNEL_BLOCK,
             .residual = run->args->residual ? run->args->residual + at : NULL,
             .out = run->args->out + at,
             .row_stride = (size_t)s->out.w * CHANNEL_BLOCK,
-            .rows = place.rows,
-            .columns = place.columns,
+            .rows = tile.rows,
+            .columns = tile.columns,
             .relu = s->attrs.relu && !run->args->no_relu,
         };
-        s->kernels->winograd_out[w->kind](&tile);
+        for (int i = 0; i < WINOGRAD_PARTS; i++)
+            task.in[i] = products + (size_t)done.count[i] * CHANNEL_BLOCK;
+        s->kernels->winograd_out[w->kind](&task);
+        winograd_group_add(&done, &w->tiles, &tile);
     }
 }
 
@@ -211,12 +226,16 @@ static int chunk_end(const struct winograd *w, int block)
     return end < w->out_blocks ? end : w->out_blocks;
 }
 
-/* Product p of `n` tiles with output blocks [block, end) of a chunk, to the first of
+/* Product p of a group with output blocks [block, end) of a chunk, to the first of
  * [block][P][tiles][16]. The weights at `next` are fetched meanwhile. */
-static void multiply(const struct winograd *w, const struct values *values, int n, int p, int block,
-                     int end, float *products, const float *next)
+static void multiply(const struct winograd *w, const struct values *values,
+                     const struct winograd_group *group, int p, int block, int end, float *products,
+                     const float *next)
 {
-    const size_t plane = products_plane(n);
+    const size_t plane = products_plane(size_of(group));
+    const int rows = winograd_group_rows(group, &w->tiles, p);
+    if (rows == 0)
+        return;
     const struct gemm gemm = {
         .a = values->floats + (size_t)p * values->plane,
         .a_stride = values->row,
@@ -225,7 +244,7 @@ static void multiply(const struct winograd *w, const struct values *values, int 
         .c = products + (size_t)p * plane,
         .c_stride = CHANNEL_BLOCK,
         .c_block = plane * (size_t)w->n_products,
-        .rows = n,
+        .rows = rows,
         .depth = w->in_blocks * CHANNEL_BLOCK,
         .n_out = end - block,
     };
@@ -238,24 +257,24 @@ static float *own_scratch(const struct winograd_run *run)
     return op_thread_scratch(args, threads_self());
 }
 
-/* Output blocks [block, end), of one chunk, of tiles [from, to), whose products go into this
- * thread's scratch. */
-static void run_chunk(const struct winograd_run *run, const struct values *values, int from, int to,
-                      int block, int end)
+/* Output blocks [block, end), of one chunk, of a group, whose products go into this thread's
+ * scratch. */
+static void run_chunk(const struct winograd_run *run, const struct values *values,
+                      const struct winograd_group *group, int block, int end)
 {
     const struct winograd *w = run->winograd;
-    const int n = to - from;
-    const size_t plane = products_plane(n), of_block = plane * (size_t)w->n_products;
+    const size_t plane = products_plane(size_of(group));
+    const size_t of_block = plane * (size_t)w->n_products;
     float *products = own_scratch(run);
     for (int p = 0; p < w->n_products; p++) {
         const float *next =
             w->weights + (p + 1 < w->n_products ? panel_at(w, block, p + 1) : panel_at(w, end, 0));
-        multiply(w, values, n, p, block, end, products, next);
-        for (int t = from + p; t < to; t += w->n_products)
+        multiply(w, values, group, p, block, end, products, next);
+        for (int t = group->from + p; t < group->to; t += w->n_products)
             fetch_outputs(run, t, block, end);
     }
     for (int b = block; b < end; b++)
-        transform_out(run, products + (size_t)(b - block) * of_block, plane, from, to, b);
+        transform_out(run, products + (size_t)(b - block) * of_block, plane, group, b);
 }
 
 /* Item: a group of tiles, all the way. */
@@ -263,13 +282,14 @@ static void group_item(void *context, int item)
 {
     const struct winograd_run *run = context;
     const struct winograd *w = run->winograd;
-    const int from = group_start(run, item), to = group_start(run, item + 1);
+    const struct winograd_group group =
+        winograd_group(&w->tiles, group_start(run, item), group_start(run, item + 1));
     const struct values values =
-        values_at(w, own_scratch(run) + products_size(w, w->max_group), to - from);
-    transform_in(run, &values, from, to, 0, w->in_blocks);
+        values_at(w, own_scratch(run) + products_size(w, w->max_group), size_of(&group));
+    transform_in(run, &values, &group, 0, w->in_blocks);
     for (int block = 0, end; block < w->out_blocks; block = end) {
         end = chunk_end(w, block);
-        run_chunk(run, &values, from, to, block, end);
+        run_chunk(run, &values, &group, block, end);
     }
 }
 
@@ -279,7 +299,7 @@ static void group_item(void *context, int item)
 static void transform_item(void *context, int block)
 {
     const struct winograd_run *run = context;
-    transform_in(run, &run->shared, 0, run->n_tiles, block, block + 1);
+    transform_in(run, &run->shared, &run->all, block, block + 1);
 }
 
 static int section_start(const struct winograd_run *run, int section)
@@ -302,7 +322,7 @@ static void section_item(void *context, int section)
     const int end = section_start(run, section + 1);
     for (int block = section_start(run, section), to; block < end; block = to) {
         to = chunk_end(run->winograd, block) < end ? chunk_end(run->winograd, block) : end;
-        run_chunk(run, &run->shared, 0, run->n_tiles, block, to);
+        run_chunk(run, &run->shared, &run->all, block, to);
     }
 }
 
@@ -313,13 +333,12 @@ static void product_item(void *context, int item)
     const struct winograd *w = run->winograd;
     const int p = item / run->n_sections, section = item % run->n_sections;
     const int end = section_start(run, section + 1);
-    const size_t of_block = products_plane(run->n_tiles) * (size_t)w->n_products;
+    const size_t of_block = products_plane(size_of(&run->all)) * (size_t)w->n_products;
     /* With threads that take turns, this one's next item is this: */
     const int next = item + rn_threads_count(run->args->threads);
     for (int block = section_start(run, section), to; block < end; block = to) {
         to = chunk_end(w, block) < end ? chunk_end(w, block) : end;
-        multiply(w, &run->shared, run->n_tiles, p, block, to,
-                 run->products + (size_t)block * of_block,
+        multiply(w, &run->shared, &run->all, p, block, to, run->products + (size_t)block * of_block,
                  to < end ? w->weights + panel_at(w, to, p) : section_weights(run, next));
     }
 }
@@ -328,13 +347,27 @@ static void product_item(void *context, int item)
 static void output_item(void *context, int block)
 {
     const struct winograd_run *run = context;
-    const size_t plane = products_plane(run->n_tiles);
+    const size_t plane = products_plane(size_of(&run->all));
     const float *products =
         run->products + (size_t)block * plane * (size_t)run->winograd->n_products;
-    transform_out(run, products, plane, 0, run->n_tiles, block);
+    transform_out(run, products, plane, &run->all, block);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
+
+/* So many tiles a team takes in groups, each thread its own. */
+static int enough_tiles(const struct winograd *w, int n_threads)
+{
+    return w->min_tiles * (n_threads < MAX_SHARED ? n_threads : MAX_SHARED);
+}
+
+static size_t team_scratch_bytes(const void *data, int n_threads)
+{
+    const struct winograd *w = data;
+    const int all = w->spec.max_batch * winograd_tiles_count(&w->tiles);
+    const int enough = enough_tiles(w, n_threads);
+    return tensor_align(shared_size(w, all < enough ? all : enough) * sizeof(float));
+}
 
 static void run(const void *data, const struct op_args *args)
 {
@@ -342,22 +375,23 @@ static void run(const void *data, const struct op_args *args)
     const struct op_spec *s = &w->spec;
     struct winograd_run run = {.winograd = w, .args = args};
     const int n_threads = rn_threads_count(args->threads);
-    const int all = n_threads * w->min_tiles, enough = all < MAX_SHARED ? all : MAX_SHARED;
-    run.n_tiles = args->n * w->tile_rows * w->tile_columns;
-    if (run.n_tiles >= enough) {
-        run.n_groups = (run.n_tiles + w->max_group - 1) / w->max_group;
+    const int n_tiles = args->n * winograd_tiles_count(&w->tiles);
+    run.all = (struct winograd_group){.to = n_tiles};
+    if (n_tiles >= enough_tiles(w, n_threads)) {
+        run.n_groups = (n_tiles + w->max_group - 1) / w->max_group;
         run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
         threads_run(args->threads, run.n_groups, group_item, &run);
         return;
     }
-    run.shared = values_at(w, args->scratch, run.n_tiles);
+    run.all = winograd_group(&w->tiles, 0, n_tiles);
+    run.shared = values_at(w, args->team_scratch, n_tiles);
     threads_run(args->threads, w->in_blocks, transform_item, &run);
-    if (run.n_tiles <= w->max_group) {
+    if (n_tiles <= w->max_group) {
         run.n_sections = (w->out_blocks - 1) / (SECTION_TILES * s->kernels->conv_blocks) + 1;
         threads_run(args->threads, run.n_sections, section_item, &run);
         return;
     }
-    run.products = args->scratch + values_size(w, run.n_tiles);
+    run.products = args->team_scratch + values_size(w, n_tiles);
     run.n_sections = (4 * n_threads - 1) / w->n_products + 1;
     threads_run(args->threads, w->n_products * run.n_sections, product_item, &run);
     threads_run(args->threads, w->out_blocks, output_item, &run);
@@ -383,10 +417,21 @@ static void pack_channel(const struct winograd *w, int b, int i, float *weights)
                of_channel[winograd_filter_weight(w->filter, p)], sizeof of_channel[0]);
 }
 
-static int max_group(const struct winograd_filter *filter)
+/* In whole register tiles. */
+static int max_group(const struct winograd *w)
 {
-    const int fit = MAX_VALUES / (filter->side * filter->side) / 10 * 10;
-    return fit < MAX_GROUP ? fit : MAX_GROUP;
+    const size_t of_tile =
+        (size_t)(w->n_products * (w->in_blocks + 1 + CHUNK_BLOCKS)) * CHANNEL_BLOCK * sizeof(float);
+    const size_t fit = MAX_GROUP_BYTES / of_tile;
+    const int n = fit < MAX_GROUP ? (int)fit : MAX_GROUP, rows = w->spec.kernels->conv_rows;
+    return n < rows ? rows : n / rows * rows;
+}
+
+static int min_tiles(const struct winograd_filter *filter, size_t weights_bytes)
+{
+    const int n_weights = filter->rows * filter->rows;
+    return weights_bytes > FEW_WEIGHTS_BYTES ? MIN_USES * n_weights / (filter->side * filter->side)
+                                             : FEW_TILES;
 }
 
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_kind kind,
@@ -394,7 +439,6 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                                      struct rn_error *err)
 {
     const struct winograd_filter *filter = winograd_filter(kind);
-    const int m = filter->m;
     struct winograd *w = arena_alloc(arena, sizeof *w);
     const size_t n_products = (size_t)(filter->side * filter->side);
     const size_t in_blocks = (size_t)channel_blocks(spec->in.c);
@@ -409,34 +453,30 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                            .kind = kind,
                            .filter = filter,
                            .n_products = (int)n_products,
-                           .tile_rows = (spec->out.h + m - 1) / m,
-                           .tile_columns = (spec->out.w + m - 1) / m,
+                           .tiles = winograd_tiles(filter, spec->out),
                            .in_blocks = (int)in_blocks,
                            .out_blocks = (int)out_blocks,
-                           .max_group = max_group(filter),
-                           .min_tiles = n_floats * sizeof *weights > FEW_WEIGHTS_BYTES ? MIN_TILES
-                                                                                       : FEW_TILES,
+                           .min_tiles = min_tiles(filter, n_floats * sizeof *weights),
                            .weights = weights,
                            .bias = bias};
+    w->max_group = max_group(w);
     for (int b = 0; b < w->out_blocks; b++)
         for (int i = 0; i < spec->in.c; i++) {
             pack_channel(w, b, i, weights);
             if (i % 32 == 0)
                 op_rest(spec);
         }
-    const int n_tiles = spec->max_batch * w->tile_rows * w->tile_columns;
-    const size_t shared = shared_size(w, n_tiles < MAX_SHARED ? n_tiles : MAX_SHARED);
     const size_t own = products_size(w, w->max_group) + values_size(w, w->max_group);
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     *out = (struct op_prepared){
         .data = w,
         .run = run,
-        .work = UINT64_C(2) * n_products * (uint64_t)(w->tile_rows * w->tile_columns) *
-                (uint64_t)spec->in.c * (uint64_t)spec->out.c,
+        .work = UINT64_C(2) * winograd_tiles_products(&w->tiles) * (uint64_t)spec->in.c *
+                (uint64_t)spec->out.c,
         .algorithm = filter->name,
-        .scratch_bytes = tensor_align(shared * sizeof(float)),
         .thread_scratch_bytes = tensor_align(own * sizeof(float)),
+        .team_scratch_bytes = team_scratch_bytes,
     };
     return RN_OK;
 }

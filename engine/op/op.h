@@ -71,6 +71,7 @@ struct op_args {
     float *scratch;       /* as long as prepare asked for, at the same time for all threads */
     char *thread_scratch; /* of thread 0, */
     size_t thread_scratch_bytes; /* and from one thread's to the next */
+    float *team_scratch;         /* as long as prepare said that this team wants */
 };
 
 /* A thread's scratch, as long as prepare asked for. */
@@ -88,6 +89,8 @@ struct op_prepared {
     bool reads_images;     /* `images`, not `in`: nobody needs to have gathered them */
     const char *algorithm; /* shown by bench */
     size_t scratch_bytes, thread_scratch_bytes; /* what a run wants; multiples of TENSOR_ALIGN */
+    /* What a run of a team of n threads wants besides, or NULL. */
+    size_t (*team_scratch_bytes)(const void *data, int n_threads);
     uint64_t work; /* multiply + add = 2 of the algorithm, one image; 0: those of the definition */
 };
 

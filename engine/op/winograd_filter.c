@@ -1,8 +1,7 @@
-/* See winograd_filter.h. The points of interpolation are 0, ±1, ∞ for four products a dimension and
- * 0, ±1, ±2, ∞ for six, and -1/2 before ∞ for seven; row p of G is (1, p, p², …) by the value at p
- * of row p of Bᵀ (kernel/winograd.inl), which is the product of p's distances to the others, or a
- * multiple of it. At stride 2 that goes for the outer two taps, and the middle one has a row for
- * itself.
+/* See winograd_filter.h. The points of interpolation are the first of 0, ∞, 1, -1, 2, -2, 1/2,
+ * -1/2; row p of G is (1, p, p², …) by the value at p of row p of Bᵀ (kernel/winograd.inl), which
+ * is the product of p's distances to the others, or a multiple of that. At stride 2 that goes for
+ * the outer two taps, and the middle one has a row for itself.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/op/winograd_filter.h"
@@ -13,42 +12,79 @@ static const struct winograd_filter filters[WINOGRAD_KINDS] = {
          .r = 3,
          .stride = 1,
          .side = 4,
+         .short_side = 3,
+         .row = {0, 1, 2, 3},
          .rows = 4,
          .name = "winograd2",
-         .g = {{1, 0, 0}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}, {0, 0, 1}}},
+         .g = {{1, 0, 0}, {0, 0, 1}, {1.0 / 2, 1.0 / 2, 1.0 / 2}, {1.0 / 2, -1.0 / 2, 1.0 / 2}}},
     [WINOGRAD_4] = {.m = 4,
                     .r = 3,
                     .stride = 1,
                     .side = 6,
+                    .short_side = 5,
+                    .row = {0, 1, 2, 3, 4, 5},
                     .rows = 6,
                     .name = "winograd4",
                     .g = {{1.0 / 4, 0, 0},
+                          {0, 0, 1},
                           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
                           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
                           {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                          {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                          {0, 0, 1}}},
-    [WINOGRAD_STRIDED] =
-        {.m = 3,
-         .r = 3,
-         .stride = 2,
-         .side = 7,
-         .rows = 5,
-         .name = "winograd3/2",
-         .g = {{1, 0, 0}, {1.0 / 2, 0, 1.0 / 2}, {1.0 / 2, 0, -1.0 / 2}, {0, 0, 1}, {0, 1, 0}}},
+                          {1.0 / 24, -1.0 / 12, 1.0 / 6}}},
+    [WINOGRAD_6] = {.m = 6,
+                    .r = 3,
+                    .stride = 1,
+                    .side = 8,
+                    .short_side = 7,
+                    .row = {0, 1, 2, 3, 4, 5, 6, 7},
+                    .rows = 8,
+                    .name = "winograd6",
+                    .g = {{-1.0 / 4, 0, 0},
+                          {0, 0, 1.0 / 4},
+                          {-1.0 / 18, -1.0 / 18, -1.0 / 18},
+                          {-1.0 / 18, 1.0 / 18, -1.0 / 18},
+                          {1.0 / 360, 1.0 / 180, 1.0 / 90},
+                          {1.0 / 360, -1.0 / 180, 1.0 / 90},
+                          {32.0 / 45, 16.0 / 45, 8.0 / 45},
+                          {32.0 / 45, -16.0 / 45, 8.0 / 45}}},
+    [WINOGRAD_STRIDED_2] = {.m = 2,
+                            .r = 3,
+                            .stride = 2,
+                            .side = 5,
+                            .short_side = 3,
+                            .row = {0, 1, 3, 2, 3},
+                            .rows = 4,
+                            .name = "winograd2/2",
+                            .g = {{1, 0, 0}, {0, 0, 1}, {1, 0, 1}, {0, 1, 0}}},
+    [WINOGRAD_STRIDED_4] = {.m = 4,
+                            .r = 3,
+                            .stride = 2,
+                            .side = 9,
+                            .short_side = 7,
+                            .row = {0, 1, 2, 3, 5, 5, 5, 4, 5},
+                            .rows = 6,
+                            .name = "winograd4/2",
+                            .g = {{1.0 / 2, 0, 0},
+                                  {0, 0, 1},
+                                  {-1.0 / 2, 0, -1.0 / 2},
+                                  {-1.0 / 6, 0, 1.0 / 6},
+                                  {1.0 / 6, 0, 1.0 / 3},
+                                  {0, 1, 0}}},
     [WINOGRAD_STEM] = {.m = 4,
                        .r = 4,
                        .stride = 1,
                        .side = 7,
+                       .short_side = 7,
+                       .row = {0, 1, 2, 3, 4, 5, 6},
                        .rows = 7,
                        .name = "winograd4",
-                       .g = {{1.0 / 4, 0, 0, 0},
-                             {-1.0 / 18, -1.0 / 18, -1.0 / 18, -1.0 / 18},
-                             {1.0 / 6, -1.0 / 6, 1.0 / 6, -1.0 / 6},
-                             {1.0 / 120, 1.0 / 60, 1.0 / 30, 1.0 / 15},
-                             {-1.0 / 72, 1.0 / 36, -1.0 / 18, 1.0 / 9},
-                             {-32.0 / 45, 16.0 / 45, -8.0 / 45, 4.0 / 45},
-                             {0, 0, 0, 1.0 / 2}}},
+                       .g = {{-1.0 / 4, 0, 0, 0},
+                             {0, 0, 0, 1.0 / 2},
+                             {-1.0 / 6, -1.0 / 6, -1.0 / 6, -1.0 / 6},
+                             {1.0 / 18, -1.0 / 18, 1.0 / 18, -1.0 / 18},
+                             {1.0 / 72, 1.0 / 36, 1.0 / 18, 1.0 / 9},
+                             {-1.0 / 120, 1.0 / 60, -1.0 / 30, 1.0 / 15},
+                             {32.0 / 45, 16.0 / 45, 8.0 / 45, 4.0 / 45}}},
 };
 
 const struct winograd_filter *winograd_filter(enum winograd_kind kind)
@@ -58,8 +94,7 @@ const struct winograd_filter *winograd_filter(enum winograd_kind kind)
 
 int winograd_filter_weight(const struct winograd_filter *filter, int p)
 {
-    const int last = filter->rows - 1, y = p / filter->side, x = p % filter->side;
-    return (y < last ? y : last) * filter->rows + (x < last ? x : last);
+    return filter->row[p / filter->side] * filter->rows + filter->row[p % filter->side];
 }
 
 /* out = Σ g[t] x[t] for a block of output channels; t < r = 3 or 4. */

@@ -8,15 +8,17 @@
 #include "engine/base/tensor.h"
 #include "engine/kernel/kernel.h"
 
-#define WINOGRAD_MAX_SIDE 7 /* of a tile of inputs */
-#define WINOGRAD_MAX_ROWS 7 /* of G */
+#define WINOGRAD_MAX_SIDE 9 /* of a tile of inputs */
+#define WINOGRAD_MAX_ROWS 8 /* of G */
 #define WINOGRAD_MAX_TAPS 4
 
-/* m×m outputs of an r×r kernel at a stride, from side² products of a tile of side² inputs. */
+/* m×m outputs of an r×r kernel at a stride, from side² products of a tile of side² inputs. A tile
+ * of m - 1 outputs in a dimension has the first short_side products of it; the stem's has all. */
 struct winograd_filter {
-    int m, r, stride, side;
-    const char *name; /* of the algorithm */
-    int rows;         /* of G; the last is for all products from it on, which share weights */
+    int m, r, stride, side, short_side;
+    const char *name;           /* of the algorithm */
+    int row[WINOGRAD_MAX_SIDE]; /* of G, that a product's weights are from */
+    int rows;
     double g[WINOGRAD_MAX_ROWS][WINOGRAD_MAX_TAPS];
 };
 

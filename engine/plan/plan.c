@@ -69,8 +69,8 @@ static size_t step_traffic(const struct plan *plan, const struct graph *graph, i
     return floats * sizeof(float);
 }
 
-/* Up to the last step whose maps of a whole batch leave the cache while the weights so far, which
- * will be read again for every image, stay in it. */
+/* Up to the last step whose outputs of a whole batch, and what it adds to them, take half the cache
+ * or more while the weights so far, which will be read again for every image, stay in it. */
 static int count_single_steps(const struct plan *plan, const struct graph *graph)
 {
     int n = 0;
@@ -79,7 +79,9 @@ static int count_single_steps(const struct plan *plan, const struct graph *graph
         weights += plan->steps[i].weights_bytes;
         if (weights > CACHE_BYTES)
             break;
-        if (step_traffic(plan, graph, i) * (size_t)plan->max_batch > CACHE_BYTES)
+        const struct node *node = &graph->nodes[i];
+        const size_t floats = output_size(graph, i) * (node->inputs[1] == NODE_NONE ? 1 : 2);
+        if (floats * sizeof(float) * (size_t)plan->max_batch >= CACHE_BYTES / 2)
             n = i + 1;
     }
     return is_fused(plan, n) ? n + 1 : n;
@@ -296,9 +298,22 @@ void plan_free(struct plan *plan)
     free(plan);
 }
 
-size_t plan_arena_bytes(const struct plan *plan, int n_threads)
+static size_t team_scratch_at(const struct plan *plan, int n_threads)
 {
     return plan->arena_bytes + (size_t)n_threads * plan->thread_scratch_bytes;
+}
+
+size_t plan_arena_bytes(const struct plan *plan, int n_threads)
+{
+    size_t most = 0;
+    for (int i = 0; i < plan->n_steps; i++) {
+        const struct op_prepared *prepared = &plan->steps[i].prepared;
+        const size_t bytes = prepared->team_scratch_bytes
+                                 ? prepared->team_scratch_bytes(prepared->data, n_threads)
+                                 : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return team_scratch_at(plan, n_threads) + most;
 }
 
 static float *at(void *arena, struct plan_buffer buffer, int image)
@@ -338,6 +353,8 @@ static struct op_args args_of(const struct run *run, int i, int image, int n)
         .scratch = at(run->arena, step->scratch, 0),
         .thread_scratch = (char *)run->arena + plan->arena_bytes,
         .thread_scratch_bytes = plan->thread_scratch_bytes,
+        .team_scratch = (float *)(void *)((char *)run->arena +
+                                          team_scratch_at(plan, rn_threads_count(run->threads))),
     };
 }
 

@@ -12,7 +12,7 @@
 #include "engine/kernel/kernel.h"
 #include "tests/support_random.h"
 
-enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 7, VALUES = 64 * 1024 };
+enum { B = CHANNEL_BLOCK, TAPS = 3, BLOCKS = 2, SIDE = 7, MAX_SIDE = 9, VALUES = 64 * 1024 };
 
 static _Alignas(64) float data[VALUES], results[2][VALUES];
 static int n_checks;
@@ -43,10 +43,42 @@ static size_t run_stem(const struct kernels *k, bool relu, float *out)
     return (size_t)(SIDE * SIDE * TILES + 3 + 6 * TILES) * B;
 }
 
+/* A filter's transforms of whole and short tiles; all parts of a tile in one place. */
+static size_t run_winograd(const struct kernels *k, enum winograd_kind kind,
+                           const float *const *window, bool relu, float *out)
+{
+    const int m = kind == WINOGRAD_2 || kind == WINOGRAD_STRIDED_2 ? 2 : kind == WINOGRAD_6 ? 6 : 4;
+    const float *in = data + 2048;
+    size_t n = 0;
+    for (int rows = m - 1; rows <= m; rows++)
+        for (int columns = m - 1; columns <= m; columns++) {
+            float *values = out + n, *outputs = values + MAX_SIDE * MAX_SIDE * B;
+            const struct winograd_in tile = {.in = window,
+                                             .out = {values, values, values, values},
+                                             .out_stride = B,
+                                             .rows = rows,
+                                             .columns = columns};
+            const struct winograd_out back = {.in = {in, in, in, in},
+                                              .in_stride = B,
+                                              .bias = data,
+                                              .residual = relu ? data + 3000 / B * B : NULL,
+                                              .out = outputs,
+                                              .row_stride = 6 * B,
+                                              .rows = rows,
+                                              .columns = columns,
+                                              .relu = relu};
+            if (kind != WINOGRAD_STEM)
+                k->winograd_in[kind](&tile);
+            k->winograd_out[kind](&back);
+            n += (MAX_SIDE * MAX_SIDE + 36) * B;
+        }
+    return n;
+}
+
 /* Every kernel with `rows` rows, results one after the other into `out`; how many floats. */
 static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
 {
-    const float *in[TAPS * KERNEL_MAX_ROWS], *window[SIDE * SIDE];
+    const float *in[TAPS * KERNEL_MAX_ROWS], *window[MAX_SIDE * MAX_SIDE];
     size_t at[KERNEL_MAX_ROWS];
     size_t n = 0;
     for (int depth = 3; depth <= B; depth += depth == 3 ? 4 : depth == 7 ? 9 : 1) {
@@ -85,24 +117,10 @@ static size_t run_all(const struct kernels *k, int rows, bool relu, float *out)
                               .n_out = 3};
     k->gemm(&gemm);
     n += 3 * (size_t)rows * B;
-    for (int i = 0; i < SIDE * SIDE; i++)
+    for (int i = 0; i < MAX_SIDE * MAX_SIDE; i++)
         window[i] = data + i * B;
-    for (int kind = 0; kind < WINOGRAD_KINDS; kind++) {
-        const struct winograd_in tile = {.in = window, .out = out + n, .out_stride = B};
-        const struct winograd_out back = {.in = data + 2048,
-                                          .in_stride = B,
-                                          .bias = data,
-                                          .residual = relu ? data + 3000 / B * B : NULL,
-                                          .out = out + n + SIDE * SIDE * B,
-                                          .row_stride = 4 * B,
-                                          .rows = 1 + kind % 2,
-                                          .columns = 2,
-                                          .relu = relu};
-        if (kind != WINOGRAD_STEM)
-            k->winograd_in[kind](&tile);
-        k->winograd_out[kind](&back);
-        n += (SIDE * SIDE + 16) * B;
-    }
+    for (int kind = 0; kind < WINOGRAD_KINDS; kind++)
+        n += run_winograd(k, (enum winograd_kind)kind, window, relu, out + n);
     n += run_stem(k, relu, out + n);
     const struct strassen_in sums = {.in = data,
                                      .position_half = KERNEL_MAX_ROWS * B,
