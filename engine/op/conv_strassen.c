@@ -144,14 +144,22 @@ static void multiply(const struct strassen_run *run, int from, int to, int block
         sum_products(run, from, to, b, products + (size_t)(b - block) * of_block);
 }
 
+/* First pair of group g: groups are whole register tiles but for the last. */
+static int group_start(const struct strassen_run *run, int g)
+{
+    const int rows = run->strassen->spec.kernels->conv_rows;
+    const int n_tiles = (run->n_pairs + rows - 1) / rows;
+    const int pair = (int)((int64_t)n_tiles * g / run->n_groups) * rows;
+    return pair < run->n_pairs ? pair : run->n_pairs;
+}
+
 /* Item: a group of pairs, all the way. */
 static void run_item(void *context, int item)
 {
     const struct strassen_run *run = context;
     const struct strassen *s = run->strassen;
     const struct op_args *args = run->args;
-    const int from = (int)((int64_t)run->n_pairs * item / run->n_groups);
-    const int to = (int)((int64_t)run->n_pairs * (item + 1) / run->n_groups);
+    const int from = group_start(run, item), to = group_start(run, item + 1);
     float *products = op_thread_scratch(args, threads_self());
     float *values = products + (size_t)(s->chunk * PRODUCTS) * products_plane(s);
     sum_inputs(run, from, to, values);
@@ -165,10 +173,11 @@ static void run(const void *data, const struct op_args *args)
     const struct strassen *s = data;
     struct strassen_run run = {.strassen = s, .args = args, .n_pairs = args->n * s->n_pairs};
     const int n_threads = rn_threads_count(args->threads);
+    const int n_tiles = (run.n_pairs + s->spec.kernels->conv_rows - 1) / s->spec.kernels->conv_rows;
     run.n_groups = (run.n_pairs + s->max_group - 1) / s->max_group;
     run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
-    if (run.n_groups > run.n_pairs)
-        run.n_groups = run.n_pairs;
+    if (run.n_groups > n_tiles)
+        run.n_groups = n_tiles;
     threads_run(args->threads, run.n_groups, run_item, &run);
 }
 
@@ -208,6 +217,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
                            .bias = bias};
     const size_t fit = VALUES_BYTES / sizeof(float) / PRODUCTS / values_row(s);
     s->max_group = fit < MIN_GROUP ? MIN_GROUP : fit > MAX_GROUP ? MAX_GROUP : (int)fit;
+    s->max_group = s->max_group / spec->kernels->conv_rows * spec->kernels->conv_rows;
     for (int o = 0; o < spec->out.c / 2; o++) {
         for (int i = 0; i < spec->in.c / 2; i++)
             pack_weight(s, o, i, weights);
