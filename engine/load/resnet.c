@@ -226,8 +226,8 @@ static enum rn_status add_shortcut(struct builder *b, int stride, int out_channe
                     (struct op_attrs){.out_channels = out_channels, .stride = stride});
 }
 
-/* One residual block; n_convs = 2 or 3. The shortcut comes first, so that it is there when the last
- * convolution adds it to its output. */
+/* One residual block; n_convs = 2 or 3. The shortcut comes before the last convolution, which adds
+ * it to its output: not sooner, since it is large. */
 static enum rn_status add_block(struct builder *b, int n_convs)
 {
     char name[NAME_SIZE], prefix[NAME_SIZE];
@@ -239,17 +239,24 @@ static enum rn_status add_block(struct builder *b, int n_convs)
         return rn_fail(b->err, RN_UNSUPPORTED_MODEL, "%s.weight is missing or not a convolution's",
                        name);
 
-    int input = b->last, channels = b->channels;
-    enum rn_status status = add_shortcut(b, stride, (int)last->shape[0]);
-    if (status != RN_OK)
-        return status;
-    int shortcut = b->last, shortcut_channels = b->channels;
-    b->last = input;
-    b->channels = channels;
+    const int input = b->last, channels = b->channels;
+    int shortcut = input, shortcut_channels = channels;
+    enum rn_status status = RN_OK;
     for (int i = 0; i < n_convs; i++) {
         bool is_1x1 = n_convs == 3 && i != 1;
-        status = add_conv(b, expand(b, b->spelling->conv, i, name), is_1x1 ? 1 : 3,
-                          i == strided ? stride : 1, n_convs == 3 && i == 1);
+        if (i == n_convs - 1) {
+            const int inner = b->last, inner_channels = b->channels;
+            b->last = input;
+            b->channels = channels;
+            status = add_shortcut(b, stride, (int)last->shape[0]);
+            shortcut = b->last;
+            shortcut_channels = b->channels;
+            b->last = inner;
+            b->channels = inner_channels;
+        }
+        if (status == RN_OK)
+            status = add_conv(b, expand(b, b->spelling->conv, i, name), is_1x1 ? 1 : 3,
+                              i == strided ? stride : 1, n_convs == 3 && i == 1);
         if (status == RN_OK)
             status = add_bn(b, expand(b, b->spelling->bn, i, name));
         if (status == RN_OK && i < n_convs - 1) {
