@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "server/cmd/models.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,7 @@ static void load_main(void *arg)
     if (models->job.aside)
         pace_begin();
     models->job.status = load(models);
+    (void)malloc_trim(0); /* reading a model takes megabytes that serving it does not */
     (void)uv_async_send(&models->loaded);
 }
 
