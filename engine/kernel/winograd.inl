@@ -64,32 +64,59 @@ SIMD void filter_in(const vec *d, int in_step, vec *out, int step, enum winograd
     }
 }
 
-/* One dimension of a tile of `n` products, to outputs as far apart. */
-SIMD void filter_out(const vec *m, vec *out, int step, enum winograd_kind kind, int n)
+/* One dimension of a tile of `n` products. */
+SIMD void filter_out(const vec *m, int in_step, vec *out, int step, enum winograd_kind kind, int n)
 {
     if (kind == WINOGRAD_2)
-        n == 4 ? filter_out_4(m, out, step) : filter_out_short_3(m, out, step);
+        n == 4 ? filter_out_4(m, in_step, out, step) : filter_out_short_3(m, in_step, out);
     else if (kind == WINOGRAD_4)
-        n == 6 ? filter_out_6(m, out, step) : filter_out_short_5(m, out, step);
+        n == 6 ? filter_out_6(m, in_step, out, step) : filter_out_short_5(m, in_step, out, step);
     else if (kind == WINOGRAD_6)
-        n == 8 ? filter_out_8(m, out, step) : filter_out_short_7(m, out, step);
+        n == 8 ? filter_out_8(m, in_step, out, step) : filter_out_short_7(m, in_step, out, step);
     else if (kind == WINOGRAD_STRIDED_2)
-        n == 5 ? filter_out_strided_5(m, out, step) : filter_out_strided_short_3(m, out, step);
+        n == 5 ? filter_out_strided_5(m, in_step, out, step) : filter_out_strided_short_3(m, in_step, out);
     else if (kind == WINOGRAD_STRIDED_4)
-        n == 9 ? filter_out_strided_9(m, out, step) : filter_out_strided_short_7(m, out, step);
+        n == 9 ? filter_out_strided_9(m, in_step, out, step) : filter_out_strided_short_7(m, in_step, out, step);
     else
-        filter_out_7(m, out, step);
+        filter_out_7(m, in_step, out, step);
 }
 
-/* Which of the four pointers product (y, x) is reached by: see winograd_in. */
-SIMD int pointer_of(enum winograd_kind kind, int y, int x)
+/* Loops over the lines of a tile are unrolled if that gives no more code than the CPU's caches of
+ * decoded instructions hold. */
+#define UNROLLED_SIDE 7
+#define EACH_LINE(i, n, side, statement)                                                           \
+    if (side <= UNROLLED_SIDE) {                                                                   \
+        _Pragma("GCC unroll 7") for (int i = 0; i < n; i++) statement;                              \
+    } else {                                                                                       \
+        _Pragma("GCC unroll 1") for (int i = 0; i < n; i++) statement;                              \
+    }
+
+/* Column x of the inputs, channels from v on, to column x of `half`. */
+SIMD void column_in(const struct winograd_in *t, enum winograd_kind kind, int x, int v, int height,
+                    int width, vec *half)
 {
-    const int few = products_of(kind, outputs_of(kind) - 1);
-    return 2 * (y >= few) + (x >= few);
+    vec d[MAX_SIDE];
+#pragma GCC unroll 9
+    for (int y = 0; y < height; y++)
+        d[y] = vec_load(t->in[y * width + x] + t->in_offset + v);
+    filter_in(d, 1, half + x, width, kind, height);
 }
 
-/* The two dimensions, fully unrolled: `kind`, rows and columns are constants where these are
- * called. */
+/* Row y of `half` to row y of the values. */
+SIMD void row_in(const struct winograd_in *t, enum winograd_kind kind, int y, int v, int width,
+                 const vec *half)
+{
+    const int m = outputs_of(kind), side = products_of(kind, m), few = products_of(kind, m - 1);
+    float *const *parts = t->out + 2 * (y >= few);
+    const size_t at = (size_t)(y * side) * t->out_stride + (size_t)v;
+    vec row[MAX_SIDE];
+    filter_in(half + y * width, 1, row, 1, kind, width);
+#pragma GCC unroll 9
+    for (int x = 0; x < width; x++)
+        vec_store(parts[x >= few] + at + (size_t)x * t->out_stride, row[x]);
+}
+
+/* The two dimensions: `kind`, rows and columns are constants where these are called. */
 SIMD void transform_in(const struct winograd_in *task, enum winograd_kind kind, int rows,
                        int columns)
 {
@@ -97,49 +124,53 @@ SIMD void transform_in(const struct winograd_in *task, enum winograd_kind kind, 
     const int side = products_of(kind, outputs_of(kind));
     const int height = products_of(kind, rows), width = products_of(kind, columns);
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
-        vec d[MAX_SIDE * MAX_SIDE], half[MAX_SIDE * MAX_SIDE];
-#pragma GCC unroll 9
-        for (int x = 0; x < width; x++) {
-#pragma GCC unroll 9
-            for (int y = 0; y < height; y++)
-                d[y * width + x] = vec_load(t->in[y * width + x] + t->in_offset + v);
-            filter_in(d + x, width, half + x, width, kind, height);
-        }
-#pragma GCC unroll 9
-        for (int y = 0; y < height; y++) {
-            vec row[MAX_SIDE];
-            filter_in(half + y * width, 1, row, 1, kind, width);
-#pragma GCC unroll 9
-            for (int x = 0; x < width; x++)
-                vec_store(t->out[pointer_of(kind, y, x)] +
-                              (size_t)(y * side + x) * t->out_stride + v,
-                          row[x]);
-        }
+        vec half[MAX_SIDE * MAX_SIDE];
+        EACH_LINE(x, width, side, column_in(t, kind, x, v, height, width, half))
+        EACH_LINE(y, height, side, row_in(t, kind, y, v, width, half))
     }
 }
 
-/* The rows of outputs from the transformed columns: act(row + bias + residual). */
+/* Row y of outputs from the transformed columns: act(row + bias + residual). */
+SIMD void row_out(const struct winograd_out *t, const vec *half, int y, int v,
+                  enum winograd_kind kind, int products, int columns, bool residual, bool relu)
+{
+    const vec bias = vec_load(t->bias + v);
+    vec row[MAX_OUTPUTS];
+    filter_out(half + y * products, 1, row, 1, kind, products);
+#pragma GCC unroll 6
+    for (int x = 0; x < outputs_of(kind); x++) {
+        if (x >= columns)
+            break;
+        const size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
+        vec value = vec_add(row[x], bias);
+        if (residual)
+            value = vec_add(value, vec_load(t->residual + at));
+        if (relu)
+            value = vec_max(value, vec_set1(0.0f));
+        vec_store(t->out + at, value);
+    }
+}
+
 SIMD void store_outputs(const struct winograd_out *t, const vec *half, int v,
                         enum winograd_kind kind, int products, int rows, int columns,
                         bool residual, bool relu)
 {
-    const vec bias = vec_load(t->bias + v);
-    for (int y = 0; y < rows; y++) {
-        vec row[MAX_OUTPUTS];
-        filter_out(half + y * products, row, 1, kind, products);
-#pragma GCC unroll 6
-        for (int x = 0; x < outputs_of(kind); x++) {
-            if (x >= columns)
-                break;
-            const size_t at = (size_t)y * t->row_stride + (size_t)(x * CHANNEL_BLOCK + v);
-            vec value = vec_add(row[x], bias);
-            if (residual)
-                value = vec_add(value, vec_load(t->residual + at));
-            if (relu)
-                value = vec_max(value, vec_set1(0.0f));
-            vec_store(t->out + at, value);
-        }
-    }
+    const int side = products_of(kind, outputs_of(kind));
+    EACH_LINE(y, rows, side,
+              row_out(t, half, y, v, kind, products, columns, residual, relu))
+}
+
+/* Column x of a tile of products, to column x of `half`. */
+SIMD void column_out(const float *const *in, size_t stride, enum winograd_kind kind, int x,
+                     int height, int width, vec *half)
+{
+    const int m = outputs_of(kind), side = products_of(kind, m), few = products_of(kind, m - 1);
+    const float *const *parts = in + (x >= few);
+    vec p[MAX_SIDE];
+#pragma GCC unroll 9
+    for (int y = 0; y < height; y++)
+        p[y] = vec_load(parts[2 * (y >= few)] + (size_t)(y * side + x) * stride);
+    filter_out(p, 1, half + x, width, kind, height);
 }
 
 /* The first dimension of Aᵀ m A: `height` by `width` products, to columns of outputs. */
@@ -147,15 +178,7 @@ SIMD void columns_out(const float *const *in, size_t stride, vec *half, enum win
                       int height, int width)
 {
     const int side = products_of(kind, outputs_of(kind));
-    vec p[MAX_SIDE * MAX_SIDE];
-#pragma GCC unroll 9
-    for (int x = 0; x < width; x++) {
-#pragma GCC unroll 9
-        for (int y = 0; y < height; y++)
-            p[y * width + x] =
-                vec_load(in[pointer_of(kind, y, x)] + (size_t)(y * side + x) * stride);
-        filter_out(p + x, half + x, width, kind, height);
-    }
+    EACH_LINE(x, width, side, column_out(in, stride, kind, x, height, width, half))
 }
 
 /* A tile that was transformed with so many rows and columns of outputs, not all of which need be
@@ -261,7 +284,7 @@ SIMD void pool_values(const struct winograd_pool *t, const vec *columns, int y, 
                       vec bias, vec *out)
 {
     vec row[4];
-    filter_out_7(columns + 7 * y, row, 1);
+    filter_out_7(columns + 7 * y, 1, row, 1);
 #pragma GCC unroll 4
     for (int x = 0; x < 4; x++) {
         const vec value = vec_add(row[x], bias);
