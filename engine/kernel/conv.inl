@@ -96,9 +96,9 @@ SIMD void tile_fetch(const struct conv_tiles *t, const size_t *at, int rows, int
 }
 
 SIMD void convolve(const struct conv_tiles *t, const struct tile *tile, int rows, int n_out,
-                   int depth)
+                   int depth, int n_taps)
 {
-    if (t->n_taps * t->n_blocks >= CONV_FETCH_BLOCKS)
+    if (n_taps * t->n_blocks >= CONV_FETCH_BLOCKS)
         tile_fetch(t, tile->at, rows, n_out);
     vec acc[CONV_ROWS][TILE_VECS];
     if (t->resume) {
@@ -116,7 +116,7 @@ SIMD void convolve(const struct conv_tiles *t, const struct tile *tile, int rows
     }
 
     const float *w = t->weights, *fetch = tile->fetch;
-    for (int tap = 0; tap < t->n_taps; tap++) {
+    for (int tap = 0; tap < n_taps; tap++) {
         const float *const *first = t->tap_offset ? tile->in : tile->in + tap * rows;
         const float *in[CONV_ROWS];
         const size_t offset = tile->in_offset + (t->tap_offset ? t->tap_offset[tap] : 0);
@@ -133,21 +133,23 @@ SIMD void convolve(const struct conv_tiles *t, const struct tile *tile, int rows
                 in[r] += t->in_stride;
         }
     }
+    __asm__ volatile("" ::: "memory"); /* reads that go with the stores stay behind the loop, which
+                                          has no registers for them */
     tile_store((const vec(*)[TILE_VECS])acc, t, tile->at, rows, n_out);
 }
 
 #define TILE_ROWS(n)                                                                               \
     case n:                                                                                        \
-        convolve(t, &tile, n, n_out, depth);                                                       \
+        convolve(t, &tile, n, n_out, depth, n_taps);                                               \
         break;
 
-/* All tiles; n_out is a constant where this is called, and depth where it matters. */
-SIMD void tiles(const struct conv_tiles *t, int n_out, int depth)
+/* All tiles; n_out is a constant where this is called, and depth and n_taps where it matters. */
+SIMD void tiles(const struct conv_tiles *t, int n_out, int depth, int n_taps)
 {
     struct tile tile = {t->in, t->in_offset, t->at, t->fetch};
-    const int pointers = t->in_step ? 0 : t->tap_offset ? 1 : t->n_taps;
+    const int pointers = t->in_step ? 0 : t->tap_offset ? 1 : n_taps;
     const size_t in_step = t->in_step;
-    const size_t fetched = (size_t)(t->n_taps * t->n_blocks * t->n_fetch) * CHANNEL_BLOCK;
+    const size_t fetched = (size_t)(n_taps * t->n_blocks * t->n_fetch) * CHANNEL_BLOCK;
     const int *first = t->first;
     for (int i = 0, n = t->n_tiles; i < n; i++) {
         const int rows = first[i + 1] - first[i];
@@ -174,36 +176,44 @@ SIMD void tiles(const struct conv_tiles *t, int n_out, int depth)
     }
 }
 
-#define CONV_OF(name, n_out, depth)                                                                \
+#define CONV_OF(name, n_out, depth, n_taps)                                                        \
     static void conv_##name(const struct conv_tiles *t)                                            \
     {                                                                                              \
-        tiles(t, n_out, depth);                                                                    \
+        tiles(t, n_out, depth, n_taps);                                                            \
     }
-CONV_OF(blocks, 1, CHANNEL_BLOCK)
-CONV_OF(stem, 1, 7) /* of ImageNet */
-CONV_OF(planar, 1, t->depth)
+CONV_OF(pointwise, 1, CHANNEL_BLOCK, 1)
+CONV_OF(blocks, 1, CHANNEL_BLOCK, t->n_taps)
+CONV_OF(stem, 1, 7, t->n_taps) /* of ImageNet */
+CONV_OF(planar, 1, t->depth, t->n_taps)
 #if CONV_BLOCKS > 1
-CONV_OF(blocks_2, 2, CHANNEL_BLOCK)
-CONV_OF(stem_2, 2, 7)
-CONV_OF(planar_2, 2, t->depth)
+CONV_OF(pointwise_2, 2, CHANNEL_BLOCK, 1)
+CONV_OF(blocks_2, 2, CHANNEL_BLOCK, t->n_taps)
+CONV_OF(stem_2, 2, 7, t->n_taps)
+CONV_OF(planar_2, 2, t->depth, t->n_taps)
 #endif
 
 static void conv(const struct conv_tiles *t)
 {
+    const bool pointwise = t->depth == CHANNEL_BLOCK && t->n_taps == 1;
 #if CONV_BLOCKS > 1
-    const bool two = t->n_out == 2;
-    if (t->depth == CHANNEL_BLOCK)
-        (two ? conv_blocks_2 : conv_blocks)(t);
-    else if (t->depth == 7)
-        (two ? conv_stem_2 : conv_stem)(t);
-    else
-        (two ? conv_planar_2 : conv_planar)(t);
-#else
-    if (t->depth == CHANNEL_BLOCK)
+    if (t->n_out == 2) {
+        if (pointwise)
+            conv_pointwise_2(t);
+        else if (t->depth == CHANNEL_BLOCK)
+            conv_blocks_2(t);
+        else if (t->depth == 7)
+            conv_stem_2(t);
+        else
+            conv_planar_2(t);
+        return;
+    }
+#endif
+    if (pointwise)
+        conv_pointwise(t);
+    else if (t->depth == CHANNEL_BLOCK)
         conv_blocks(t);
     else if (t->depth == 7)
         conv_stem(t);
     else
         conv_planar(t);
-#endif
 }
