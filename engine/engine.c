@@ -184,7 +184,7 @@ static void fill_info(struct rn_model *m)
     i->labels = (const char *const *)m->meta.labels;
     i->ids = (const char *const *)m->meta.ids;
     i->weights_bytes = m->plan->weights.bytes;
-    i->arena_bytes = m->plan->arena_bytes;
+    i->arena_bytes = plan_arena_bytes(m->plan, rn_threads_available());
     i->recipe = m->meta.recipe;
     i->golden = m->meta.golden;
 }

@@ -152,7 +152,7 @@ struct rn_model_info {
     uint64_t parameters;       /* learnable: weights, biases, BN's gamma and beta */
     uint64_t flops;            /* multiply + add = 2, one image */
     size_t weights_bytes;      /* packed */
-    size_t arena_bytes;        /* a session's, for max_batch images, but for its threads' scratch */
+    size_t arena_bytes;        /* a session's, for max_batch images and a thread for each core */
     struct rn_recipe recipe;
     const float
         *golden; /* [classes], the logits of rn_golden_input(); NULL where the file has none */

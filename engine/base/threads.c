@@ -52,7 +52,7 @@ struct rn_threads {
     pthread_t workers[];
 };
 
-static _Thread_local int self; /* a thread is a worker of one team for life; 0 for all others */
+static _Thread_local int self; /* a worker's number in its team; 0 for all others, and if alone */
 
 int threads_self(void)
 {
@@ -182,6 +182,20 @@ void threads_run(struct rn_threads *t, int n_items, threads_fn fn, void *context
         run_round(t, first, left < ROUND_ITEMS ? left : ROUND_ITEMS);
     }
     give_way(t);
+}
+
+void threads_alone(struct rn_threads *threads, void (*fn)(void *context, struct rn_threads *alone),
+                   void *context)
+{
+    const int was = self;
+    struct rn_threads alone = {
+        .waits = atomic_load_explicit(&threads->waits, memory_order_acquire),
+        .waits_context = threads->waits_context,
+        .n = 1,
+    };
+    self = 0;
+    fn(context, &alone);
+    self = was;
 }
 
 static void meet(void *context, int item)

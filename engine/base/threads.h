@@ -25,4 +25,9 @@ void threads_meet(struct rn_threads *threads);
 /* Inside an item: which of the team's threads runs it, 0 … n-1, 0 being the caller of the run. */
 int threads_self(void);
 
+/* Calls fn(context, alone), where `alone` is a team of the calling thread only, 0 to itself, which
+ * may be one of `threads` in the middle of an item. It gives way when they do. */
+void threads_alone(struct rn_threads *threads, void (*fn)(void *context, struct rn_threads *alone),
+                   void *context);
+
 #endif

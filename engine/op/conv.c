@@ -10,6 +10,7 @@
 /* Tiles of 4×4 outputs have 4 times the weights of the layer, those of 2×2 only 1.8 times: too many
  * to read for a few tiles, which is what a run of one image has of a smaller map. */
 #define WINOGRAD_4_MIN_SIDE 10
+#define WINOGRAD_STRIDED_4_MIN_SIDE 20
 /* Those of 6×6 have 7 times, and smaller maps are so few of them that a thread's register tiles are
  * not full. */
 #define WINOGRAD_6_MIN_SIDE 40
@@ -59,7 +60,7 @@ static bool choose_winograd(const struct op_spec *s, enum winograd_kind *kind)
                 : side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_4
                                               : WINOGRAD_2;
     else
-        *kind = side >= WINOGRAD_4_MIN_SIDE ? WINOGRAD_STRIDED_4 : WINOGRAD_STRIDED_2;
+        *kind = side >= WINOGRAD_STRIDED_4_MIN_SIDE ? WINOGRAD_STRIDED_4 : WINOGRAD_STRIDED_2;
     return true;
 }
 

@@ -1,5 +1,4 @@
-/* Compiling a graph into steps, and running them. plan_run may be called by many threads at once,
- * each with an arena of its own.
+/* Compiling a graph into steps.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/plan/plan.h"
@@ -8,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include "engine/base/nanotime.h"
 
 #define CACHE_BYTES ((size_t)16 << 20) /* of the last level, that a step may hope for */
 
@@ -98,6 +95,12 @@ static void find_map(struct plan *plan, const struct graph *graph)
     plan->map = graph->nodes[plan->map_step].shape;
 }
 
+/* Of steps that run image by image only. */
+static bool is_single(const struct plan *plan, const struct memory_use *use)
+{
+    return use->last < plan->n_single;
+}
+
 /* Lifetimes of the buffers: of each node's output, then of each step's scratch. What the steps that
  * run image by image leave to the others has room for all images, and is alive from the start,
  * since those steps begin again for every image. */
@@ -116,7 +119,7 @@ static enum rn_status find_uses(const struct plan *plan, const struct graph *gra
     if (plan->map_step != PLAN_NO_MAP)
         uses[plan->map_step].last = n - 1;
     for (int i = 0; i < n; i++) {
-        const bool single = i < plan->n_single && uses[i].last < plan->n_single;
+        const bool single = is_single(plan, &uses[i]);
         if (i < plan->n_single && !single)
             uses[i].first = 0;
         enum rn_status status = size_mul(output_size(graph, i) * sizeof(float),
@@ -141,8 +144,7 @@ static void share_buffers(const struct plan *plan, const struct graph *graph,
         if (added == NODE_NONE || added == graph->nodes[i].inputs[0] || uses[host[added]].last != i)
             continue;
         struct memory_use *use = &uses[host[added]];
-        const bool single = use->last < plan->n_single, single_too = uses[i].last < plan->n_single;
-        if (single != single_too || use->bytes != uses[i].bytes)
+        if (is_single(plan, use) != is_single(plan, &uses[i]) || use->bytes != uses[i].bytes)
             continue;
         host[i] = host[added];
         use->last = uses[i].last;
@@ -154,10 +156,34 @@ static struct plan_buffer buffer_of(const struct plan *plan, const struct graph 
                                     const struct memory_use *uses, int node)
 {
     if (node == NODE_NONE)
-        return (struct plan_buffer){PLAN_NOTHING, 0};
-    const bool single = uses[node].last < plan->n_single;
+        return (struct plan_buffer){.offset = PLAN_NOTHING};
+    const bool single = is_single(plan, &uses[node]);
     return (struct plan_buffer){uses[node].offset,
-                                single ? 0 : output_size(graph, node) * sizeof(float)};
+                                single ? 0 : output_size(graph, node) * sizeof(float), single};
+}
+
+/* Gives an offset to each use, in the arena or in a thread's part of it. */
+static enum rn_status place(struct plan *plan, struct memory_use *uses, int n)
+{
+    struct memory_use *single = calloc((size_t)n, sizeof *single);
+    if (!single)
+        return RN_NO_MEMORY;
+    for (int i = 0; i < n; i++) {
+        single[i] = uses[i];
+        *(is_single(plan, &uses[i]) ? &uses[i].bytes : &single[i].bytes) = 0;
+    }
+    enum rn_status status = memory_plan(uses, n, &plan->arena_bytes);
+    if (status == RN_OK)
+        status = memory_plan(single, n, &plan->single_bytes);
+    for (int i = 0; i < n && status == RN_OK; i++) {
+        const size_t end = uses[i].offset + uses[i].bytes;
+        if (is_single(plan, &uses[i]))
+            uses[i] = single[i];
+        else if (uses[i].first < plan->n_single && end > plan->single_at)
+            plan->single_at = end;
+    }
+    free(single);
+    return status;
 }
 
 static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
@@ -175,7 +201,7 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
     enum rn_status status = find_uses(plan, graph, uses);
     if (status == RN_OK) {
         share_buffers(plan, graph, uses, host);
-        status = memory_plan(uses, 2 * n, &plan->arena_bytes);
+        status = place(plan, uses, 2 * n);
     }
     for (int i = 0; i < n && status == RN_OK; i++)
         uses[i] = uses[host[i]];
@@ -185,8 +211,9 @@ static enum rn_status plan_memory(struct plan *plan, const struct graph *graph)
         step->in = buffer_of(plan, graph, uses, graph->nodes[i].inputs[0]);
         step->residual = buffer_of(plan, graph, uses, graph->nodes[i].inputs[1]);
         step->out = buffer_of(plan, graph, uses, i);
-        step->scratch.offset =
-            step->prepared.scratch_bytes == 0 ? PLAN_NOTHING : uses[n + i].offset;
+        step->scratch = (struct plan_buffer){
+            .offset = step->prepared.scratch_bytes == 0 ? PLAN_NOTHING : uses[n + i].offset,
+            .single = is_single(plan, &uses[n + i])};
         if (step->prepared.thread_scratch_bytes > plan->thread_scratch_bytes)
             plan->thread_scratch_bytes = step->prepared.thread_scratch_bytes;
     }
@@ -296,124 +323,4 @@ void plan_free(struct plan *plan)
         (void)munmap((void *)(uintptr_t)plan->zeros, plan->zeros_bytes);
     arena_done(&plan->weights);
     free(plan);
-}
-
-static size_t team_scratch_at(const struct plan *plan, int n_threads)
-{
-    return plan->arena_bytes + (size_t)n_threads * plan->thread_scratch_bytes;
-}
-
-size_t plan_arena_bytes(const struct plan *plan, int n_threads)
-{
-    size_t most = 0;
-    for (int i = 0; i < plan->n_steps; i++) {
-        const struct op_prepared *prepared = &plan->steps[i].prepared;
-        const size_t bytes = prepared->team_scratch_bytes
-                                 ? prepared->team_scratch_bytes(prepared->data, n_threads)
-                                 : 0;
-        most = bytes > most ? bytes : most;
-    }
-    return team_scratch_at(plan, n_threads) + most;
-}
-
-static float *at(void *arena, struct plan_buffer buffer, int image)
-{
-    if (buffer.offset == PLAN_NOTHING)
-        return NULL;
-    return (float *)((char *)arena + buffer.offset + (size_t)image * buffer.image);
-}
-
-const float *plan_map(const struct plan *plan, const void *arena, int image)
-{
-    assert(plan->map_step != PLAN_NO_MAP);
-    return at((void *)(uintptr_t)arena, plan->steps[plan->map_step].out, image);
-}
-
-/* A run's arguments for its steps. */
-struct run {
-    const struct plan *plan;
-    void *arena;
-    const float *const *images;
-    struct rn_threads *threads;
-    uint64_t *step_ns, now_ns; /* NULL: nobody asked */
-};
-
-/* The arguments of step i for n images, the first of which is `image`. */
-static struct op_args args_of(const struct run *run, int i, int image, int n)
-{
-    const struct plan *plan = run->plan;
-    const struct plan_step *step = &plan->steps[i];
-    return (struct op_args){
-        .images = run->images + image,
-        .in = at(run->arena, step->in, image),
-        .residual = at(run->arena, step->residual, image),
-        .out = at(run->arena, step->out, image),
-        .n = n,
-        .threads = run->threads,
-        .scratch = at(run->arena, step->scratch, 0),
-        .thread_scratch = (char *)run->arena + plan->arena_bytes,
-        .thread_scratch_bytes = plan->thread_scratch_bytes,
-        .team_scratch = (float *)(void *)((char *)run->arena +
-                                          team_scratch_at(plan, rn_threads_count(run->threads))),
-    };
-}
-
-/* Runs step i, and the pool behind it if that is fused into it and to be run, too. Returns the next
- * step. */
-static int run_step(const struct run *run, int i, int to, int image, int n)
-{
-    const struct op_prepared *prepared = &run->plan->steps[i].prepared;
-    struct op_args args = args_of(run, i, image, n);
-    if (prepared->run_pooled && i + 1 < to) {
-        args.out = at(run->arena, run->plan->steps[i + 1].out, image);
-        prepared->run_pooled(prepared->data, &args);
-        return i + 2;
-    }
-    if (prepared->run)
-        prepared->run(prepared->data, &args);
-    return i + 1;
-}
-
-/* Steps [from, to). */
-static void run_steps(struct run *run, int from, int to, int image, int n)
-{
-    for (int i = from, next; i < to; i = next) {
-        next = run_step(run, i, to, image, n);
-        if (run->step_ns) {
-            const uint64_t end_ns = nanotime_monotonic();
-            run->step_ns[i] += end_ns - run->now_ns;
-            run->now_ns = end_ns;
-        }
-    }
-}
-
-const float *plan_run(const struct plan *plan, void *arena, const float *const *images, int n,
-                      struct rn_threads *threads, uint64_t *step_ns)
-{
-    assert(n >= 1 && n <= plan->max_batch);
-    struct run run = {plan, arena, images, threads, step_ns, 0};
-    if (step_ns) {
-        memset(step_ns, 0, (size_t)plan->n_steps * sizeof *step_ns);
-        run.now_ns = nanotime_monotonic();
-    }
-    for (int image = 0; image < n; image++)
-        run_steps(&run, 0, plan->n_single, image, 1);
-    run_steps(&run, plan->n_single, plan->n_steps, 0, n);
-    return at(arena, plan->steps[plan->n_steps - 1].out, 0);
-}
-
-const float *plan_run_tap(const struct plan *plan, void *arena, const float *image,
-                          const struct plan_tap *tap, struct rn_threads *threads)
-{
-    struct run run = {plan, arena, &image, threads, NULL, 0};
-    if (tap->step == 0)
-        return image;
-    run_steps(&run, 0, tap->step, 0, 1);
-    const struct op_prepared *prepared = &plan->steps[tap->step].prepared;
-    struct op_args args = args_of(&run, tap->step, 0, 1);
-    if (!tap->residual)
-        args.residual = NULL;
-    args.no_relu = !tap->relu;
-    prepared->run(prepared->data, &args);
-    return args.out;
 }

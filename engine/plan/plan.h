@@ -2,8 +2,9 @@
  *
  * A plan is immutable and shared by any number of sessions; the arena memory is the session's.
  * Running is a plain loop over steps: nothing is allocated, nothing depends on the model. The first
- * steps, whose maps of a whole batch would fall out of the cache, run for one image after the
- * other; the others, whose weights are large, run for all images at once. Values do not depend on
+ * steps, whose maps of a whole batch would fall out of the cache, run image by image: each thread
+ * takes one through all of them alone, or all threads share each step where there are too few
+ * images. The others, whose weights are large, run for all images at once. Values do not depend on
  * it. A stem that reads the images where they are and takes the max pool behind it along runs as
  * one step; the two around it are there for taps only.
  *
@@ -13,10 +14,12 @@
 
 #include "engine/graph/graph.h"
 
-/* Where a step reads or writes. */
+/* Where a step reads or writes. Steps that run image by image have room for one in a part of the
+ * arena that each thread has for itself. */
 struct plan_buffer {
     size_t offset; /* bytes from the start of the arena; PLAN_NOTHING where unused */
-    size_t image;  /* bytes from one image to the next, 0 where there is room for one only */
+    size_t image;  /* bytes from one image to the next */
+    bool single;   /* from the start of the thread's part, and for one image */
 };
 #define PLAN_NOTHING SIZE_MAX
 #define PLAN_NO_MAP (-1)
@@ -37,8 +40,10 @@ struct plan {
     int n_single;                /* steps at the beginning that run image by image */
     int map_step;                /* writes the map that pooling and the classifier end with, or */
     struct shape map;            /* PLAN_NO_MAP; stays in the arena until the next run */
-    size_t arena_bytes;          /* what plan_run needs, and */
-    size_t thread_scratch_bytes; /* for each thread of the team; aligned to TENSOR_ALIGN */
+    size_t arena_bytes;          /* of all images' buffers; of the threads' parts, */
+    size_t single_at;            /* which lie over those that are not in use meanwhile, */
+    size_t single_bytes;         /* one's; and what each thread wants besides; */
+    size_t thread_scratch_bytes; /* all multiples of TENSOR_ALIGN */
     const float *zeros; /* read-only mapping as long as the largest feature map of an image */
     size_t zeros_bytes;
 };

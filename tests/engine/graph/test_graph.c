@@ -50,7 +50,7 @@ static void run(struct graph *g, const float *image, float *out)
                               &plan, &err),
                  RN_OK, "%s", err.text);
     cr_assert_eq(rn_threads_new(1, &threads, &err), RN_OK);
-    void *arena = aligned_alloc(TENSOR_ALIGN, plan->arena_bytes);
+    void *arena = aligned_alloc(TENSOR_ALIGN, plan_arena_bytes(plan, 1));
     const float *result = plan_run(plan, arena, &image, 1, threads, NULL);
     memcpy(out, result, shape_blocked_size(g->nodes[g->n_nodes - 1].shape) * sizeof *out);
     free(arena);
