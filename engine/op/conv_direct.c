@@ -217,26 +217,35 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
 {
     const struct conv *c = run->conv;
     const struct op_spec *s = &c->spec;
-    const int plane = s->out.h * s->out.w, max_rows = s->kernels->conv_rows;
-    const float **in = item->in;
-    item->n_tiles = (to - from + max_rows - 1) / max_rows;
+    const int plane = s->out.h * s->out.w, max_rows = s->kernels->conv_rows,
+              stride = s->attrs.stride;
+    const bool pointwise = s->in_border < 0 && s->attrs.kernel == 1 && s->attrs.pad == 0;
+    const size_t in_size = op_input_size(s), out_size = shape_blocked_size(s->out);
+    const size_t line = (size_t)(stride * s->in.w) * CHANNEL_BLOCK;
+    const size_t step = (size_t)stride * CHANNEL_BLOCK;
     int image = from / plane, y = from % plane / s->out.w, x = from % plane % s->out.w, p = from;
+    const float *map = run->args->in + (size_t)image * in_size, **in = item->in;
+    size_t out_at = (size_t)image * out_size + (size_t)(from % plane) * CHANNEL_BLOCK;
+    item->n_tiles = (to - from + max_rows - 1) / max_rows;
+    const int least = (to - from) / item->n_tiles, more = (to - from) % item->n_tiles;
     for (int tile = 0; tile < item->n_tiles; tile++) {
-        const int rows = (to - p) / (item->n_tiles - tile);
+        const int rows = least + (tile >= item->n_tiles - more);
         item->first[tile] = p - from;
         for (int r = 0; r < rows; r++, p++) {
-            const float *map = run->args->in + (size_t)image * op_input_size(s);
-            if (s->in_border >= 0)
+            if (pointwise)
+                in[r] = map + (size_t)y * line + (size_t)x * step;
+            else if (s->in_border >= 0)
                 in[r] = window_planar(c, map, y, x);
             else
                 point_blocked(c, map, y, x, rows, in + r);
-            item->out_at[p - from] = (size_t)image * shape_blocked_size(s->out) +
-                                     (size_t)(y * s->out.w + x) * CHANNEL_BLOCK;
+            item->out_at[p - from] = out_at;
+            out_at += CHANNEL_BLOCK;
             if (++x == s->out.w) {
                 x = 0;
                 if (++y == s->out.h) {
                     y = 0;
-                    image++;
+                    map += in_size;
+                    out_at = (size_t)++image * out_size;
                 }
             }
         }

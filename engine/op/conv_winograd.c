@@ -1,8 +1,9 @@
 /* Convolution of 3×3 by Winograd's minimal filtering: a tile of m×m outputs costs P multiplications
  * per pair of channels instead of 9m². See kernel/winograd.inl for the transforms.
  *
- * At stride 1 that is F(2×2, 3×3) with 16 or F(4×4, 3×3) with 36; at stride 2, 2×2 outputs cost 25
- * and 4×4 cost 81, some of which share their weights. conv_stem.c has the stem's.
+ * At stride 1 that is F(2×2, 3×3) with 16, F(4×4, 3×3) with 36 or F(6×6, 3×3) with 64; at stride 2,
+ * 2×2 outputs cost 25 and 4×4 cost 81, some of which share their weights. conv_stem.c has the
+ * stem's.
  *
  * The map is cut into tiles of m×m outputs, the last rows and columns of which may be short: m - 1.
  * Input tiles are transformed into `values`, one matrix of [tiles][channels] for each of the P
@@ -11,7 +12,7 @@
  * have fewer rows.
  *
  * Three ways to spread that, with the same arithmetic. With many tiles a thread takes a group of
- * them through all three steps, and everything between stays in its cache. With few it would read
+ * them through all three steps, and what is between stays its own. With few it would read
  * all weights, if they are many, for hardly any tiles: the threads transform them first. Then, with
  * very few, each takes some output channels through the other two steps; else it takes some of the
  * P products, since its values and weights are read by nobody else, before the last step.

@@ -45,6 +45,36 @@ Test(threads, run_every_item_once)
     }
 }
 
+static void count_alone(void *context, struct rn_threads *alone)
+{
+    cr_assert_eq(rn_threads_count(alone), 1);
+    cr_assert_eq(threads_self(), 0);
+    threads_run(alone, 3, count, context);
+}
+
+static void run_alone(void *context, int item)
+{
+    struct rn_threads *const *threads = context;
+    struct counts c = {.runs = calloc(3, sizeof *c.runs)};
+    const int self = threads_self();
+    (void)item;
+    threads_alone(*threads, count_alone, &c);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(c.runs[i], 1);
+    cr_assert_eq(threads_self(), self);
+    free(c.runs);
+}
+
+Test(threads, may_each_be_a_team_of_one_in_an_item)
+{
+    struct rn_threads *threads;
+    struct rn_error err;
+    cr_assert_eq(rn_threads_new(3, &threads, &err), RN_OK, "%s", err.text);
+    threads_run(threads, 100, run_alone, &threads);
+    check(threads, 7);
+    rn_threads_free(threads);
+}
+
 static bool somebody_waits(void *context)
 {
     atomic_fetch_add((atomic_int *)context, 1);
