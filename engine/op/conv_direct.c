@@ -36,6 +36,7 @@
  * position are in fewer places, times the blocks of a tile: the wider it is, the sooner it is done.
  */
 #define PACK_MIN_TILES 16
+#define PACK_MIN_TILES_STRIDED 8
 #define PACK_MIN_BLOCKS 16
 #define MAX_TAPS (OP_MAX_KERNEL * OP_MAX_KERNEL)
 #define MAX_ITEM_POSITIONS 256
@@ -407,13 +408,16 @@ static size_t input_bytes(const struct conv *c)
     return (size_t)(step * step * c->n_blocks * c->depth) * sizeof(float);
 }
 
-/* Many reads of inputs that lie far apart are worth a copy. At a stride they always do. */
+/* Many reads of inputs that lie far apart are worth a copy; at a stride they always do, and fewer
+ * are. */
 static bool worth_packing(const struct conv *c)
 {
     const struct op_spec *s = &c->spec;
-    const int of_tile = s->kernels->conv_blocks;
-    return s->in_border < 0 && s->attrs.groups == 1 && c->out_blocks >= PACK_MIN_TILES * of_tile &&
-           (s->attrs.stride > 1 || c->n_blocks >= PACK_MIN_BLOCKS * of_tile);
+    const int of_tile = s->kernels->conv_blocks, n_tiles = c->out_blocks / of_tile;
+    return s->in_border < 0 && s->attrs.groups == 1 &&
+           (s->attrs.stride > 1
+                ? n_tiles >= PACK_MIN_TILES_STRIDED
+                : n_tiles >= PACK_MIN_TILES && c->n_blocks >= PACK_MIN_BLOCKS * of_tile);
 }
 
 /* How many positions an item has, and in how many passes it goes through its input. */
