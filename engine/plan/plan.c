@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CACHE_BYTES ((size_t)16 << 20) /* of the last level, that a step may hope for */
-
 static bool is_stem(const struct graph *graph, int i)
 {
     return i > 0 && graph->nodes[i].inputs[0] == 0;
@@ -74,11 +72,11 @@ static int count_single_steps(const struct plan *plan, const struct graph *graph
     size_t weights = 0;
     for (int i = 0; i < graph->n_nodes && plan->max_batch > 1; i++) {
         weights += plan->steps[i].weights_bytes;
-        if (weights > CACHE_BYTES)
+        if (weights > PLAN_CACHE_BYTES)
             break;
         const struct node *node = &graph->nodes[i];
         const size_t floats = output_size(graph, i) * (node->inputs[1] == NODE_NONE ? 1 : 2);
-        if (floats * sizeof(float) * (size_t)plan->max_batch >= CACHE_BYTES / 2)
+        if (floats * sizeof(float) * (size_t)plan->max_batch >= PLAN_CACHE_BYTES / 2)
             n = i + 1;
     }
     return is_fused(plan, n) ? n + 1 : n;

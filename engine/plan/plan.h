@@ -4,9 +4,10 @@
  * Running is a plain loop over steps: nothing is allocated, nothing depends on the model. The first
  * steps, whose maps of a whole batch would fall out of the cache, run image by image: each thread
  * takes one through all of them alone, or all threads share each step where there are too few
- * images. The others, whose weights are large, run for all images at once. Values do not depend on
- * it. A stem that reads the images where they are and takes the max pool behind it along runs as
- * one step; the two around it are there for taps only.
+ * images, or so many threads that their maps would fall out of the cache. The others, whose weights
+ * are large, run for all images at once. Values do not depend on it. A stem that reads the images
+ * where they are and takes the max pool behind it along runs as one step; the two around it are
+ * there for taps only.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_PLAN_PLAN_H
@@ -22,6 +23,7 @@ struct plan_buffer {
     bool single;   /* from the start of the thread's part, and for one image */
 };
 #define PLAN_NOTHING SIZE_MAX
+#define PLAN_CACHE_BYTES ((size_t)16 << 20) /* of the last level, that a run may hope for */
 #define PLAN_NO_MAP (-1)
 
 struct plan_step {

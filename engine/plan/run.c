@@ -36,11 +36,18 @@ static size_t part_bytes(const struct plan *plan)
     return plan->single_bytes + team_scratch_bytes(plan, plan->n_single, 1);
 }
 
+/* Whether a team of so many threads ever takes images alone. */
+static bool goes_alone(const struct plan *plan, int n_threads)
+{
+    return plan->n_single > 0 && n_threads > 1 && n_threads <= plan->max_batch &&
+           (size_t)n_threads * plan->single_bytes <= PLAN_CACHE_BYTES;
+}
+
 static size_t thread_scratch_at(const struct plan *plan, int n_threads)
 {
     const size_t all = plan->arena_bytes + team_scratch_bytes(plan, plan->n_steps, n_threads);
     const size_t team = plan->single_bytes + team_scratch_bytes(plan, plan->n_single, n_threads);
-    const size_t alone = (size_t)n_threads * part_bytes(plan);
+    const size_t alone = goes_alone(plan, n_threads) ? (size_t)n_threads * part_bytes(plan) : 0;
     return larger(all, plan->single_at + larger(team, alone));
 }
 
@@ -180,7 +187,7 @@ static void single_item(void *context, int image)
 static void run_singles(struct run *run, int n)
 {
     const int n_single = run->plan->n_single, n_threads = rn_threads_count(run->threads);
-    const int n_alone = n_single > 0 && n_threads > 1 ? n / n_threads * n_threads : 0;
+    const int n_alone = goes_alone(run->plan, n_threads) ? n / n_threads * n_threads : 0;
     run->n_at_once = (unsigned)n_threads;
     threads_run(run->threads, n_alone, single_item, run);
     run->n_at_once = 1;
