@@ -30,10 +30,8 @@ struct conv_case {
 static double tolerance(const struct conv_case *t)
 {
     switch (t->algorithm) {
-    case WINOGRAD + WINOGRAD_6:
-        return 1e-4;
     case WINOGRAD + WINOGRAD_4:
-    case WINOGRAD + WINOGRAD_STRIDED_4:
+    case WINOGRAD + WINOGRAD_6:
     case STEM:
         return 2e-5;
     case BF16X3:
