@@ -11,9 +11,7 @@
  * to read for a few tiles, which is what a run of one image has of a smaller map. */
 #define WINOGRAD_4_MIN_SIDE 10
 #define WINOGRAD_STRIDED_4_MIN_SIDE 20
-/* Those of 6×6 have 7 times, and smaller maps are so few of them that a thread's register tiles are
- * not full. */
-#define WINOGRAD_6_MIN_SIDE 40
+#define WINOGRAD_6_MIN_SIDE 20     /* the least that whole and short tiles of 6×6 cover */
 #define STRASSEN_MIN_POSITIONS 128 /* with fewer, reading 7/4 of the weights costs more */
 
 static enum rn_status infer(const struct op_attrs *a, struct shape in, struct shape *out,

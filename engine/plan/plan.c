@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* More than the cache holds: while one image is computed with some, the next ones come in. */
+#define SINGLE_WEIGHTS_BYTES ((size_t)30 << 20)
+
 static bool is_stem(const struct graph *graph, int i)
 {
     return i > 0 && graph->nodes[i].inputs[0] == 0;
@@ -65,14 +68,14 @@ static size_t step_traffic(const struct plan *plan, const struct graph *graph, i
 }
 
 /* Up to the last step whose outputs of a whole batch, and what it adds to them, take half the cache
- * or more while the weights so far, which will be read again for every image, stay in it. */
+ * or more while the weights so far, which will be read again for every image, are not many. */
 static int count_single_steps(const struct plan *plan, const struct graph *graph)
 {
     int n = 0;
     size_t weights = 0;
     for (int i = 0; i < graph->n_nodes && plan->max_batch > 1; i++) {
         weights += plan->steps[i].weights_bytes;
-        if (weights > PLAN_CACHE_BYTES)
+        if (weights > SINGLE_WEIGHTS_BYTES)
             break;
         const struct node *node = &graph->nodes[i];
         const size_t floats = output_size(graph, i) * (node->inputs[1] == NODE_NONE ? 1 : 2);
