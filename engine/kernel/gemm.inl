@@ -1,5 +1,5 @@
-/* The matrix product of Winograd's and Strassen's algorithms, written once over a simd/ vocabulary. The
- * includer defines CONV_ROWS and includes conv.inl first.
+/* The matrix product of Winograd's and Strassen's algorithms, written once over a simd/ vocabulary.
+ * The includer defines CONV_ROWS and includes conv.inl first.
  *
  * SPDX-License-Identifier: MIT */
 
@@ -56,7 +56,7 @@ SIMD void gemm_rows(const struct gemm *g, const float *a, const float *b, float 
 
 #define GEMM_ROWS(n)                                                                               \
     case n:                                                                                        \
-        gemm_rows(g, a, b, c, n, n_out, fetch, n_fetch);                                               \
+        gemm_rows(g, a, b, c, n, n_out, fetch, n_fetch);                                           \
         break;
 
 /* All rows of `n_out` blocks from `block` on. Rows are spread evenly over as few tiles as there can

@@ -1,6 +1,6 @@
 /* Winograd's minimal filtering (Lavin & Gray 2015, arXiv:1509.09308), written once over a simd/
- * vocabulary: the transforms of input and product tiles, in two dimensions, and those of the stem by
- * the row. winograd_filters.inl has one dimension of them, gemm.inl the products in between.
+ * vocabulary: the transforms of input and product tiles, in two dimensions, and those of the stem
+ * by the row. winograd_filters.inl has one dimension of them, gemm.inl the products in between.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/kernel/winograd_filters.inl"
@@ -16,69 +16,69 @@ SIMD int outputs_of(enum winograd_kind kind)
 /* Products, and inputs, of a tile of so many outputs, in one dimension. */
 SIMD int products_of(enum winograd_kind kind, int outputs)
 {
-    return kind == WINOGRAD_STEM                                     ? 7
+    return kind == WINOGRAD_STEM                                      ? 7
            : kind == WINOGRAD_STRIDED_2 || kind == WINOGRAD_STRIDED_4 ? 2 * outputs + 1
                                                                       : outputs + 2;
 }
 
-/* One dimension of a tile with `n` inputs; at stride 2 the middle tap's follow the others', and what
- * a short tile lacks comes last. */
-SIMD void filter_in(const vec *d, int in_step, vec *out, int step, enum winograd_kind kind, int n)
+/* One dimension of a tile with `n` inputs; at stride 2 the middle tap's follow the others', and
+ * what a short tile lacks comes last. */
+SIMD void filter_in(const vec *d, vec *out, int step, enum winograd_kind kind, int n)
 {
     if (kind == WINOGRAD_2 && n == 4) {
-        filter_in_4(d, in_step, out, step);
+        filter_in_4(d, 1, out, step);
     } else if (kind == WINOGRAD_2) {
-        filter_in_3(d, in_step, out, step);
+        filter_in_3(d, 1, out, step);
     } else if (kind == WINOGRAD_4 && n == 6) {
-        filter_in_6(d, in_step, out, step);
+        filter_in_6(d, out, step);
     } else if (kind == WINOGRAD_4) {
-        filter_in_5(d, in_step, out, step);
+        filter_in_5(d, 1, out, step);
     } else if (kind == WINOGRAD_6 && n == 8) {
-        filter_in_8(d, in_step, out, step);
+        filter_in_8(d, out, step);
     } else if (kind == WINOGRAD_6) {
-        filter_in_7(d, in_step, out, step);
+        filter_in_7(d, out, step);
     } else if (kind == WINOGRAD_STRIDED_2 && n == 5) {
         vec outer[3];
-        filter_in_3(d, 2 * in_step, outer, 1);
+        filter_in_3(d, 2, outer, 1);
         out[0] = outer[0];
         out[step] = outer[1];
-        out[2 * step] = d[in_step];
+        out[2 * step] = d[1];
         out[3 * step] = outer[2];
-        out[4 * step] = d[3 * in_step];
+        out[4 * step] = d[3];
     } else if (kind == WINOGRAD_STRIDED_2) {
-        filter_in_2(d, 2 * in_step, out, step);
-        out[2 * step] = d[in_step];
+        filter_in_2(d, 2, out, step);
+        out[2 * step] = d[1];
     } else if (n == 9) {
         vec outer[5];
-        filter_in_5(d, 2 * in_step, outer, 1);
+        filter_in_5(d, 2, outer, 1);
         for (int i = 0; i < 4; i++)
             out[i * step] = outer[i];
         for (int i = 0; i < 3; i++)
-            out[(4 + i) * step] = d[(2 * i + 1) * in_step];
+            out[(4 + i) * step] = d[2 * i + 1];
         out[7 * step] = outer[4];
-        out[8 * step] = d[7 * in_step];
+        out[8 * step] = d[7];
     } else {
-        filter_in_4(d, 2 * in_step, out, step);
+        filter_in_4(d, 2, out, step);
         for (int i = 0; i < 3; i++)
-            out[(4 + i) * step] = d[(2 * i + 1) * in_step];
+            out[(4 + i) * step] = d[2 * i + 1];
     }
 }
 
 /* One dimension of a tile of `n` products. */
-SIMD void filter_out(const vec *m, int in_step, vec *out, int step, enum winograd_kind kind, int n)
+SIMD void filter_out(const vec *m, vec *out, int step, enum winograd_kind kind, int n)
 {
     if (kind == WINOGRAD_2)
-        n == 4 ? filter_out_4(m, in_step, out, step) : filter_out_short_3(m, in_step, out);
+        n == 4 ? filter_out_4(m, out, step) : filter_out_short_3(m, out);
     else if (kind == WINOGRAD_4)
-        n == 6 ? filter_out_6(m, in_step, out, step) : filter_out_short_5(m, in_step, out, step);
+        n == 6 ? filter_out_6(m, out, step) : filter_out_short_5(m, out, step);
     else if (kind == WINOGRAD_6)
-        n == 8 ? filter_out_8(m, in_step, out, step) : filter_out_short_7(m, in_step, out, step);
+        n == 8 ? filter_out_8(m, out, step) : filter_out_short_7(m, out, step);
     else if (kind == WINOGRAD_STRIDED_2)
-        n == 5 ? filter_out_strided_5(m, in_step, out, step) : filter_out_strided_short_3(m, in_step, out);
+        n == 5 ? filter_out_strided_5(m, out, step) : filter_out_strided_short_3(m, out);
     else if (kind == WINOGRAD_STRIDED_4)
-        n == 9 ? filter_out_strided_9(m, in_step, out, step) : filter_out_strided_short_7(m, in_step, out, step);
+        n == 9 ? filter_out_strided_9(m, out, step) : filter_out_strided_short_7(m, out, step);
     else
-        filter_out_7(m, in_step, out, step);
+        filter_out_7(m, out, step);
 }
 
 /* Loops over the lines of a tile are unrolled if that gives no more code than the CPU's caches of
@@ -86,9 +86,9 @@ SIMD void filter_out(const vec *m, int in_step, vec *out, int step, enum winogra
 #define UNROLLED_SIDE 7
 #define EACH_LINE(i, n, side, statement)                                                           \
     if (side <= UNROLLED_SIDE) {                                                                   \
-        _Pragma("GCC unroll 7") for (int i = 0; i < n; i++) statement;                              \
+        _Pragma("GCC unroll 7") for (int i = 0; i < n; i++) statement;                             \
     } else {                                                                                       \
-        _Pragma("GCC unroll 1") for (int i = 0; i < n; i++) statement;                              \
+        _Pragma("GCC unroll 1") for (int i = 0; i < n; i++) statement;                             \
     }
 
 /* Column x of the inputs, channels from v on, to column x of `half`. */
@@ -99,7 +99,7 @@ SIMD void column_in(const struct winograd_in *t, enum winograd_kind kind, int x,
 #pragma GCC unroll 9
     for (int y = 0; y < height; y++)
         d[y] = vec_load(t->in[y * width + x] + t->in_offset + v);
-    filter_in(d, 1, half + x, width, kind, height);
+    filter_in(d, half + x, width, kind, height);
 }
 
 /* Row y of `half` to row y of the values. */
@@ -110,7 +110,7 @@ SIMD void row_in(const struct winograd_in *t, enum winograd_kind kind, int y, in
     float *const *parts = t->out + 2 * (y >= few);
     const size_t at = (size_t)(y * side) * t->out_stride + (size_t)v;
     vec row[MAX_SIDE];
-    filter_in(half + y * width, 1, row, 1, kind, width);
+    filter_in(half + y * width, row, 1, kind, width);
 #pragma GCC unroll 9
     for (int x = 0; x < width; x++)
         vec_store(parts[x >= few] + at + (size_t)x * t->out_stride, row[x]);
@@ -136,7 +136,7 @@ SIMD void row_out(const struct winograd_out *t, const vec *half, int y, int v,
 {
     const vec bias = vec_load(t->bias + v);
     vec row[MAX_OUTPUTS];
-    filter_out(half + y * products, 1, row, 1, kind, products);
+    filter_out(half + y * products, row, 1, kind, products);
 #pragma GCC unroll 6
     for (int x = 0; x < outputs_of(kind); x++) {
         if (x >= columns)
@@ -152,12 +152,11 @@ SIMD void row_out(const struct winograd_out *t, const vec *half, int y, int v,
 }
 
 SIMD void store_outputs(const struct winograd_out *t, const vec *half, int v,
-                        enum winograd_kind kind, int products, int rows, int columns,
-                        bool residual, bool relu)
+                        enum winograd_kind kind, int products, int rows, int columns, bool residual,
+                        bool relu)
 {
     const int side = products_of(kind, outputs_of(kind));
-    EACH_LINE(y, rows, side,
-              row_out(t, half, y, v, kind, products, columns, residual, relu))
+    EACH_LINE(y, rows, side, row_out(t, half, y, v, kind, products, columns, residual, relu))
 }
 
 /* Column x of a tile of products, to column x of `half`. */
@@ -170,7 +169,7 @@ SIMD void column_out(const float *const *in, size_t stride, enum winograd_kind k
 #pragma GCC unroll 9
     for (int y = 0; y < height; y++)
         p[y] = vec_load(parts[2 * (y >= few)] + (size_t)(y * side + x) * stride);
-    filter_out(p, 1, half + x, width, kind, height);
+    filter_out(p, half + x, width, kind, height);
 }
 
 /* The first dimension of Aᵀ m A: `height` by `width` products, to columns of outputs. */
@@ -238,14 +237,12 @@ static void winograd_out_stem(const struct winograd_out *t)
 #define WINOGRAD_IN                                                                                \
     {                                                                                              \
         [WINOGRAD_2] = winograd_in_2, [WINOGRAD_4] = winograd_in_4, [WINOGRAD_6] = winograd_in_6,  \
-        [WINOGRAD_STRIDED_2] = winograd_in_strided_2,                                              \
-        [WINOGRAD_STRIDED_4] = winograd_in_strided_4                                               \
+        [WINOGRAD_STRIDED_2] = winograd_in_strided_2, [WINOGRAD_STRIDED_4] = winograd_in_strided_4 \
     }
 #define WINOGRAD_OUT                                                                               \
     {                                                                                              \
         [WINOGRAD_2] = winograd_out_2, [WINOGRAD_4] = winograd_out_4,                              \
-        [WINOGRAD_6] = winograd_out_6,                                                             \
-        [WINOGRAD_STRIDED_2] = winograd_out_strided_2,                                             \
+        [WINOGRAD_6] = winograd_out_6, [WINOGRAD_STRIDED_2] = winograd_out_strided_2,              \
         [WINOGRAD_STRIDED_4] = winograd_out_strided_4, [WINOGRAD_STEM] = winograd_out_stem         \
     }
 
@@ -258,7 +255,7 @@ static void winograd_in_stem(const struct winograd_row *t)
 #pragma GCC unroll 7
             for (int y = 0; y < 7; y++)
                 d[y] = vec_load(t->rows[y] + x * CHANNEL_BLOCK + v);
-            filter_in_7(d, 1, column, 1);
+            filter_in_7(d, column, 1);
 #pragma GCC unroll 7
             for (int y = 0; y < 7; y++)
                 vec_store(t->columns + x * step + y * CHANNEL_BLOCK + v, column[y]);
@@ -272,7 +269,7 @@ static void winograd_in_stem(const struct winograd_row *t)
 #pragma GCC unroll 7
                 for (int x = 0; x < 7; x++)
                     d[x] = vec_load(from + x * step);
-                filter_in_7(d, 1, row, 1);
+                filter_in_7(d, row, 1);
 #pragma GCC unroll 7
                 for (int x = 0; x < 7; x++)
                     vec_store(to + (size_t)x * t->out_plane, row[x]);
@@ -284,7 +281,7 @@ SIMD void pool_values(const struct winograd_pool *t, const vec *columns, int y, 
                       vec bias, vec *out)
 {
     vec row[4];
-    filter_out_7(columns + 7 * y, 1, row, 1);
+    filter_out_7(columns + 7 * y, row, 1);
 #pragma GCC unroll 4
     for (int x = 0; x < 4; x++) {
         const vec value = vec_add(row[x], bias);
@@ -304,7 +301,8 @@ SIMD void pool_row(const vec *m, vec *edge, float *out, int width, bool more)
         return;
     vec_store(out, more ? vec_max(left, vec_load(out)) : left);
     if (width > 2)
-        vec_store(out + CHANNEL_BLOCK, more ? vec_max(right, vec_load(out + CHANNEL_BLOCK)) : right);
+        vec_store(out + CHANNEL_BLOCK,
+                  more ? vec_max(right, vec_load(out + CHANNEL_BLOCK)) : right);
 }
 
 SIMD void pool_tile(const struct winograd_pool *t, int tile, int v, int rows, int width, vec *edge)
@@ -339,8 +337,8 @@ static void winograd_pool_stem(const struct winograd_pool *t)
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
         vec edge[3];
         for (int i = 0; i < 3; i++)
-            edge[i] = t->left ? vec_set1(-__builtin_inff())
-                              : vec_load(t->edge + i * CHANNEL_BLOCK + v);
+            edge[i] =
+                t->left ? vec_set1(-__builtin_inff()) : vec_load(t->edge + i * CHANNEL_BLOCK + v);
         for (int tile = 0; tile < t->n; tile++) {
             const int width = t->columns - 4 * tile;
             if (t->rows == 4 && width >= 4)

@@ -59,7 +59,7 @@ static size_t panel_at(const struct strassen *s, int b, int p)
 struct strassen_run {
     const struct strassen *strassen;
     const struct op_args *args;
-    int n_pairs, n_groups; /* of the batch */
+    int n_pairs, n_tiles, n_groups; /* of the batch; tiles: of conv_rows pairs */
 };
 
 /* Pairs of one image that follow each other, of those from t on and before `to`. */
@@ -147,9 +147,8 @@ static void multiply(const struct strassen_run *run, int from, int to, int block
 /* First pair of group g: groups are whole register tiles but for the last. */
 static int group_start(const struct strassen_run *run, int g)
 {
-    const int rows = run->strassen->spec.kernels->conv_rows;
-    const int n_tiles = (run->n_pairs + rows - 1) / rows;
-    const int pair = (int)((int64_t)n_tiles * g / run->n_groups) * rows;
+    const int tile = (int)((int64_t)run->n_tiles * g / run->n_groups);
+    const int pair = tile * run->strassen->spec.kernels->conv_rows;
     return pair < run->n_pairs ? pair : run->n_pairs;
 }
 
@@ -173,11 +172,12 @@ static void run(const void *data, const struct op_args *args)
     const struct strassen *s = data;
     struct strassen_run run = {.strassen = s, .args = args, .n_pairs = args->n * s->n_pairs};
     const int n_threads = rn_threads_count(args->threads);
-    const int n_tiles = (run.n_pairs + s->spec.kernels->conv_rows - 1) / s->spec.kernels->conv_rows;
+    const int rows = s->spec.kernels->conv_rows;
+    run.n_tiles = (run.n_pairs + rows - 1) / rows;
     run.n_groups = (run.n_pairs + s->max_group - 1) / s->max_group;
     run.n_groups = (run.n_groups + n_threads - 1) / n_threads * n_threads;
-    if (run.n_groups > n_tiles)
-        run.n_groups = n_tiles;
+    if (run.n_groups > run.n_tiles)
+        run.n_groups = run.n_tiles;
     threads_run(args->threads, run.n_groups, run_item, &run);
 }
 

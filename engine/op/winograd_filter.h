@@ -15,7 +15,7 @@
 /* m×m outputs of an r×r kernel at a stride, from side² products of a tile of side² inputs. A tile
  * of m - 1 outputs in a dimension has the first short_side products of it; the stem's has all. */
 struct winograd_filter {
-    int m, r, stride, side, short_side;
+    int m, r, side, short_side;
     const char *name;           /* of the algorithm */
     int row[WINOGRAD_MAX_SIDE]; /* of G, that a product's weights are from */
     int rows;

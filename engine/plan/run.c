@@ -92,8 +92,9 @@ static float *at(const struct run *run, struct plan_buffer buffer, int image)
 
 const float *plan_map(const struct plan *plan, const void *arena, int image)
 {
+    assert(plan->map_step != PLAN_NO_MAP);
     const struct plan_buffer out = plan->steps[plan->map_step].out;
-    assert(plan->map_step != PLAN_NO_MAP && !out.single);
+    assert(!out.single);
     return (const float *)(const void *)((const char *)arena + out.offset +
                                          (size_t)image * out.image);
 }
