@@ -110,6 +110,7 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
 {
     struct graph graph = {.rest = options->rest};
     struct resnet net;
+    struct rn_threads *team = NULL; /* packs, where nobody is to be spared */
     const struct kernels *kernels = kernels_find(options->cpu);
     if (!kernels)
         return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s",
@@ -132,10 +133,19 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     if (status == RN_OK) {
         graph_optimize(&graph);
         features_taps(m->layers, m->n_layers, graph.where, m->taps);
-        const struct plan_options how = {m->info.max_batch, kernels, options->direct, true,
-                                         options->rest};
+        if (!options->rest)
+            status = rn_threads_new(rn_threads_available(), &team, err);
+    }
+    if (status == RN_OK) {
+        const struct plan_options how = {.max_batch = m->info.max_batch,
+                                         .kernels = kernels,
+                                         .direct = options->direct,
+                                         .drop_weights = true,
+                                         .team = team,
+                                         .rest = options->rest};
         status = plan_compile(&graph, &how, &m->plan, err);
     }
+    rn_threads_free(team);
     graph_done(&graph);
     if (status != RN_OK)
         return status;

@@ -92,6 +92,23 @@ static struct weight *find(const struct builder *b, const char *name, const char
     return weights_find(b->weights, full);
 }
 
+/* Where the first value is that is infinite or not a number, n: nowhere. */
+static size_t find_not_finite(const float *values, size_t n)
+{
+    const uint32_t infinity = 0x7f800000; /* and above, without the sign, what is not a number */
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    size_t at = largest < infinity ? n : 0;
+    while (at < n && isfinite(values[at]))
+        at++;
+    return at;
+}
+
 /* Takes the tensor name.part as fp32 of exactly this shape, into *out and its size into *count. */
 static enum rn_status take(struct builder *b, const char *name, const char *part,
                            const int64_t *shape, int n_dims, float **out, size_t *count)
@@ -118,11 +135,11 @@ static enum rn_status take(struct builder *b, const char *name, const char *part
     for (size_t at = 0, n; at < w->count; at += n) {
         n = w->count - at < PIECE ? w->count - at : PIECE;
         weight_floats(w, at, n, values + at);
-        for (size_t i = at; i < at + n; i++)
-            if (!isfinite(values[i])) {
-                free(values);
-                return rn_fail(b->err, RN_BAD_MODEL, "%s: value %zu is not finite", w->name, i);
-            }
+        const size_t bad = find_not_finite(values + at, n);
+        if (bad < n) {
+            free(values);
+            return rn_fail(b->err, RN_BAD_MODEL, "%s: value %zu is not finite", w->name, at + bad);
+        }
         graph_rest(b->graph);
     }
     w->used = true;

@@ -243,26 +243,32 @@ static void pack_weight(const struct conv *c, float weight, int o, int pair, int
     high[n_out * BF16X3_TILE] = round_to_bf16(weight - bf16_value(*high));
 }
 
-/* In the order of the file; what is beyond the layer and the groups stays zero. */
-static void pack(const struct conv *c, uint16_t *packed)
+struct packing {
+    const struct conv *conv;
+    uint16_t *weights;
+};
+
+/* Piece: an output block, in the order of the file; what is beyond the layer and the groups stays
+ * zero. */
+static void pack_block(void *context, int block)
 {
+    const struct packing *p = context;
+    const struct conv *c = p->conv;
     const struct op_spec *s = &c->spec;
-    const float *weight = s->params.weight;
     const int k = s->attrs.kernel, in_per_group = s->in.c / s->attrs.groups;
-    for (int o = 0; o < s->out.c; o++) {
+    const int first = block / c->group_out * c->n_pairs * BF16X3_DEPTH;
+    for (int o = block * CHANNEL_BLOCK; o < (block + 1) * CHANNEL_BLOCK && o < s->out.c; o++) {
         const int group = o / (s->out.c / s->attrs.groups);
-        const int first = o / CHANNEL_BLOCK / c->group_out * c->n_pairs * BF16X3_DEPTH;
+        const float *weight = s->params.weight + (size_t)o * (size_t)(in_per_group * k * k);
         for (int channel = group * in_per_group; channel < (group + 1) * in_per_group; channel++)
             for (int tap = 0; tap < k * k; tap++, weight++) {
                 if (c->map.layout == BF16X3_PIXELS) /* a tap is a row of the window */
                     pack_weight(c, *weight, o, 0, tap / k, tap % k * BF16X3_CHANNELS + channel,
-                                packed);
+                                p->weights);
                 else
                     pack_weight(c, *weight, o, (channel - first) / BF16X3_DEPTH, tap,
-                                (channel - first) % BF16X3_DEPTH, packed);
+                                (channel - first) % BF16X3_DEPTH, p->weights);
             }
-        if (o % 4 == 0) /* a fraction of a millisecond */
-            op_rest(s);
     }
 }
 
@@ -434,7 +440,7 @@ enum rn_status conv_bf16x3_prepare(const struct op_spec *spec, struct arena *are
     if (!c->tiles || !weights || !bias)
         goto no_memory;
     find_tiles(c);
-    pack(c, weights);
+    op_pack(spec, c->out_blocks, pack_block, &(struct packing){c, weights});
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     c->weights = weights;

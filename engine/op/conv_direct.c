@@ -71,44 +71,57 @@ static size_t pass_at(const struct conv *c, int pass)
     return (size_t)(c->n_taps * pass * c->pass_blocks * c->depth) * CHANNEL_BLOCK;
 }
 
-/* Weights of the planar stem: taps are (channel, window row), depth the window's width. */
-static void pack_planar(const struct op_spec *s, float *packed)
+/* Which row of its panel a weight is in, by the tap of the kernel and the input channel, counted
+ * from the panel's first: [pass][tap][block][16], or [channel][tap] of the planar stem. */
+static size_t row_of(const struct conv *c, int channel, int tap)
 {
-    int k = s->attrs.kernel;
-    for (int o = 0; o < s->out.c; o++)
-        for (int tap = 0; tap < s->in.c * k; tap++)
-            for (int x = 0; x < k; x++) {
-                size_t panel = (size_t)(o / CHANNEL_BLOCK) * (size_t)(s->in.c * k * k);
-                size_t row = panel + (size_t)(tap * k + x);
-                packed[row * CHANNEL_BLOCK + (size_t)(o % CHANNEL_BLOCK)] =
-                    s->params.weight[((size_t)o * (size_t)(s->in.c * k) + (size_t)tap) * (size_t)k +
-                                     (size_t)x];
-            }
+    if (c->spec.in_border >= 0)
+        return (size_t)(channel * c->spec.attrs.kernel * c->spec.attrs.kernel + tap);
+    assert(channel >= 0 && channel / CHANNEL_BLOCK < c->n_blocks);
+    const int pass = channel / CHANNEL_BLOCK / c->pass_blocks;
+    const int block = channel / CHANNEL_BLOCK % c->pass_blocks;
+    return pass_at(c, pass) / CHANNEL_BLOCK +
+           (size_t)((tap * blocks_of(c, pass) + block) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK);
 }
 
-/* Weights over blocked input: [out block][pass][tap][block][16 in][16 out], zeros elsewhere. */
-static void pack_blocked(const struct conv *c, const int *first_block, float *packed)
+struct packing {
+    const struct conv *conv;
+    const int *first_block; /* [out_blocks]: the first input block that each needs */
+    float *weights;
+};
+
+/* The weights of output o for the input channels [from, to) of its group. */
+static void pack_channels(const struct packing *p, int o, int from, int to)
 {
+    const struct conv *c = p->conv;
     const struct op_spec *s = &c->spec;
-    int taps = c->n_taps, in_per_group = s->in.c / s->attrs.groups;
-    int out_per_group = s->out.c / s->attrs.groups;
-    for (int o = 0; o < s->out.c; o++) {
-        int ob = o / CHANNEL_BLOCK, group = o / out_per_group;
-        for (int i = 0; i < in_per_group; i++) {
-            int channel = group * in_per_group + i;
-            int block = channel / CHANNEL_BLOCK - first_block[ob];
-            assert(block >= 0 && block < c->n_blocks);
-            const int pass = block / c->pass_blocks, of_pass = block % c->pass_blocks;
-            const float *from =
-                s->params.weight + ((size_t)o * (size_t)in_per_group + (size_t)i) * (size_t)taps;
-            for (int tap = 0; tap < taps; tap++) {
-                size_t row = (size_t)((tap * blocks_of(c, pass) + of_pass) * CHANNEL_BLOCK +
-                                      channel % CHANNEL_BLOCK);
-                packed[(size_t)ob * c->panel + pass_at(c, pass) + row * CHANNEL_BLOCK +
-                       (size_t)(o % CHANNEL_BLOCK)] = from[tap];
-            }
+    const int taps = s->attrs.kernel * s->attrs.kernel, per_group = s->in.c / s->attrs.groups;
+    const size_t step = s->in_border >= 0 ? (size_t)taps : 1; /* rows, within a channel block */
+    const int group = o / (s->out.c / s->attrs.groups), block = o / CHANNEL_BLOCK;
+    const int skipped = group * per_group - p->first_block[block] * CHANNEL_BLOCK;
+    float *panel = p->weights + (size_t)block * c->panel + o % CHANNEL_BLOCK;
+    const float *weight = s->params.weight + (size_t)o * (size_t)(per_group * taps);
+    for (int tap = 0; tap < taps; tap++) {
+        size_t row = 0;
+        for (int i = from; i < to; i++, row += step) {
+            if (i == from || (skipped + i) % CHANNEL_BLOCK == 0)
+                row = row_of(c, skipped + i, tap);
+            panel[row * CHANNEL_BLOCK] = weight[i * taps + tap];
         }
-        op_rest(s);
+    }
+}
+
+/* Piece: an output block, some input channels at a time, so that what is written stays in L1. What
+ * has no weight stays zero. */
+static void pack_block(void *context, int block)
+{
+    const struct packing *p = context;
+    const struct op_spec *s = &p->conv->spec;
+    const int per_group = s->in.c / s->attrs.groups, left = s->out.c - block * CHANNEL_BLOCK;
+    for (int from = 0, to; from < per_group; from = to) {
+        to = from + CHANNEL_BLOCK < per_group ? from + CHANNEL_BLOCK : per_group;
+        for (int k = 0; k < CHANNEL_BLOCK && k < left; k++)
+            pack_channels(p, block * CHANNEL_BLOCK + k, from, to);
     }
 }
 
@@ -187,14 +200,6 @@ struct item {
     size_t tile_floats;                   /* and to the next tile */
 };
 
-/* Where the window of one position of the planar stem begins. */
-static const float *window_planar(const struct conv *c, const float *image, int y, int x)
-{
-    const struct op_spec *s = &c->spec;
-    const size_t w = (size_t)(s->in.w + 2 * s->in_border);
-    return image + (size_t)(y * s->attrs.stride) * w + (size_t)(x * s->attrs.stride);
-}
-
 /* in[tap * rows] for one position over blocked input; taps outside the map read zeros. */
 static void point_blocked(const struct conv *c, const float *image, int y, int x, int rows,
                           const float **in)
@@ -220,10 +225,11 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
     const struct op_spec *s = &c->spec;
     const int plane = s->out.h * s->out.w, max_rows = s->kernels->conv_rows,
               stride = s->attrs.stride;
-    const bool pointwise = s->in_border < 0 && s->attrs.kernel == 1 && s->attrs.pad == 0;
+    const bool planar = s->in_border >= 0; /* or one tap, inside the map: one pointer will do */
+    const bool one = planar || (s->attrs.kernel == 1 && s->attrs.pad == 0);
     const size_t in_size = op_input_size(s), out_size = shape_blocked_size(s->out);
-    const size_t line = (size_t)(stride * s->in.w) * CHANNEL_BLOCK;
-    const size_t step = (size_t)stride * CHANNEL_BLOCK;
+    const size_t step = (size_t)stride * (planar ? 1 : CHANNEL_BLOCK);
+    const size_t line = step * (size_t)(s->in.w + (planar ? 2 * s->in_border : 0));
     int image = from / plane, y = from % plane / s->out.w, x = from % plane % s->out.w, p = from;
     const float *map = run->args->in + (size_t)image * in_size, **in = item->in;
     size_t out_at = (size_t)image * out_size + (size_t)(from % plane) * CHANNEL_BLOCK;
@@ -233,10 +239,8 @@ static void find_tiles(const struct conv_run *run, int from, int to, struct item
         const int rows = least + (tile >= item->n_tiles - more);
         item->first[tile] = p - from;
         for (int r = 0; r < rows; r++, p++) {
-            if (pointwise)
+            if (one)
                 in[r] = map + (size_t)y * line + (size_t)x * step;
-            else if (s->in_border >= 0)
-                in[r] = window_planar(c, map, y, x);
             else
                 point_blocked(c, map, y, x, rows, in + r);
             item->out_at[p - from] = out_at;
@@ -475,10 +479,7 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     float *weights = arena_array(arena, out_blocks * c->panel, sizeof *weights);
     if (!weights)
         goto no_memory;
-    if (spec->in_border >= 0)
-        pack_planar(spec, weights);
-    else
-        pack_blocked(c, first_block, weights);
+    op_pack(spec, c->out_blocks, pack_block, &(struct packing){c, first_block, weights});
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     c->weights = weights;

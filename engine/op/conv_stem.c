@@ -362,22 +362,27 @@ static void transform_channel(const struct stem *s, const struct winograd_filter
     winograd_filter_transform(filter, taps, products);
 }
 
-static void pack(const struct stem *s, const struct winograd_filter *filter, float *weights)
+struct packing {
+    const struct stem *stem;
+    float *weights;
+};
+
+/* Piece: an output block. */
+static void pack_block(void *context, int block)
 {
+    const struct packing *packing = context;
+    const struct stem *s = packing->stem;
+    const int first = block / s->chunk * s->chunk;
     float products[N_PRODUCTS][CHANNEL_BLOCK];
-    for (int b = 0; b < s->out_blocks; b++) {
-        const int first = b / s->chunk * s->chunk;
-        for (int i = 0; i < 4 * s->spec.in.c; i++) {
-            transform_channel(s, filter, b, i, products);
-            for (int p = 0; p < N_PRODUCTS; p++) {
-                const int at = s->even[p] ? i / 2 : i;
-                if (at < s->depth[p] && !(s->even[p] && i % 2 != 0))
-                    memcpy(weights + panel_at(s, first, p) +
-                               (size_t)((b - first) * s->depth[p] + at) * CHANNEL_BLOCK,
-                           products[p], sizeof products[p]);
-            }
+    for (int i = 0; i < 4 * s->spec.in.c; i++) {
+        transform_channel(s, winograd_filter(WINOGRAD_STEM), block, i, products);
+        for (int p = 0; p < N_PRODUCTS; p++) {
+            const int at = s->even[p] ? i / 2 : i;
+            if (at < s->depth[p] && !(s->even[p] && i % 2 != 0))
+                memcpy(packing->weights + panel_at(s, first, p) +
+                           (size_t)((block - first) * s->depth[p] + at) * CHANNEL_BLOCK,
+                       products[p], sizeof products[p]);
         }
-        op_rest(&s->spec);
     }
 }
 
@@ -397,7 +402,6 @@ bool conv_stem_possible(const struct op_spec *spec)
 enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena,
                                  struct op_prepared *out, struct rn_error *err)
 {
-    const struct winograd_filter *filter = winograd_filter(WINOGRAD_STEM);
     struct stem *s = arena_alloc(arena, sizeof *s);
     if (!s)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a layer");
@@ -416,7 +420,7 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
     s->weights = weights;
     s->bias = bias;
-    pack(s, filter, weights);
+    op_pack(spec, s->out_blocks, pack_block, &(struct packing){s, weights});
     if (spec->params.bias)
         memcpy(bias, spec->params.bias, (size_t)spec->out.c * sizeof *bias);
     size_t sizes[5], room = 0;
@@ -432,7 +436,7 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
         .reads_images = true,
         .work = UINT64_C(2) * depth * (uint64_t)(s->tile_rows * s->tile_columns) *
                 (uint64_t)spec->out.c,
-        .algorithm = filter->name,
+        .algorithm = winograd_filter(WINOGRAD_STEM)->name,
         .scratch_bytes = s->pools ? tensor_align(seams * sizeof(float)) : 0,
         .thread_scratch_bytes = tensor_align(room * sizeof(float)),
     };

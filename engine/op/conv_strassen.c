@@ -181,6 +181,11 @@ static void run(const void *data, const struct op_args *args)
     threads_run(args->threads, run.n_groups, run_item, &run);
 }
 
+struct packing {
+    const struct strassen *strassen;
+    float *weights;
+};
+
 /* The seven sums of weights from input channel i of either half to output channel o of either. */
 static void pack_weight(const struct strassen *s, int o, int i, float *weights)
 {
@@ -194,6 +199,15 @@ static void pack_weight(const struct strassen *s, int o, int i, float *weights)
     for (int p = 0; p < PRODUCTS; p++)
         weights[panel_at(s, o / CHANNEL_BLOCK, p) + (size_t)(i * CHANNEL_BLOCK) +
                 (size_t)(o % CHANNEL_BLOCK)] = (float)sums[p];
+}
+
+/* Piece: an output block of either half. */
+static void pack_block(void *context, int block)
+{
+    const struct packing *p = context;
+    for (int o = block * CHANNEL_BLOCK; o < (block + 1) * CHANNEL_BLOCK; o++)
+        for (int i = 0; i < p->strassen->spec.in.c / 2; i++)
+            pack_weight(p->strassen, o, i, p->weights);
 }
 
 enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *arena,
@@ -218,11 +232,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
     const size_t fit = VALUES_BYTES / sizeof(float) / PRODUCTS / values_row(s);
     s->max_group = fit < MIN_GROUP ? MIN_GROUP : fit > MAX_GROUP ? MAX_GROUP : (int)fit;
     s->max_group = s->max_group / spec->kernels->conv_rows * spec->kernels->conv_rows;
-    for (int o = 0; o < spec->out.c / 2; o++) {
-        for (int i = 0; i < spec->in.c / 2; i++)
-            pack_weight(s, o, i, weights);
-        op_rest(spec);
-    }
+    op_pack(spec, s->out_blocks, pack_block, &(struct packing){s, weights});
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];
     const size_t scratch =

@@ -400,6 +400,11 @@ static void run(const void *data, const struct op_args *args)
 
 /* ---- preparing ------------------------------------------------------------------------------- */
 
+struct packing {
+    const struct winograd *winograd;
+    float *weights;
+};
+
 /* The kernels from input channel i to output block b, one of each panel's rows. */
 static void pack_channel(const struct winograd *w, int b, int i, float *weights)
 {
@@ -416,6 +421,14 @@ static void pack_channel(const struct winograd *w, int b, int i, float *weights)
     for (int p = 0; p < w->n_products; p++)
         memcpy(weights + panel_at(w, b, p) + (size_t)i * CHANNEL_BLOCK,
                of_channel[winograd_filter_weight(w->filter, p)], sizeof of_channel[0]);
+}
+
+/* Piece: an output block. */
+static void pack_block(void *context, int block)
+{
+    const struct packing *p = context;
+    for (int i = 0; i < p->winograd->spec.in.c; i++)
+        pack_channel(p->winograd, block, i, p->weights);
 }
 
 /* In whole register tiles. */
@@ -461,12 +474,7 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
                            .weights = weights,
                            .bias = bias};
     w->max_group = max_group(w);
-    for (int b = 0; b < w->out_blocks; b++)
-        for (int i = 0; i < spec->in.c; i++) {
-            pack_channel(w, b, i, weights);
-            if (i % 32 == 0)
-                op_rest(spec);
-        }
+    op_pack(spec, w->out_blocks, pack_block, &(struct packing){w, weights});
     const size_t own = products_size(w, w->max_group) + values_size(w, w->max_group);
     for (int o = 0; spec->params.bias && o < spec->out.c; o++)
         bias[o] = spec->params.bias[o];

@@ -77,6 +77,25 @@ static void run(const void *prepared, const struct op_args *args)
     threads_run(args->threads, l->out_blocks, run_item, &run);
 }
 
+struct packing {
+    const struct op_spec *spec;
+    float *weights; /* as struct linear has them */
+    size_t panel;
+};
+
+/* Piece: a block of outputs. */
+static void pack_block(void *context, int block)
+{
+    const struct packing *p = context;
+    const struct op_spec *s = p->spec;
+    const int n_in = s->in.c, left = s->out.c - block * CHANNEL_BLOCK;
+    float *to = p->weights + (size_t)block * p->panel;
+    for (int i = 0; i < n_in; i++)
+        for (int k = 0; k < CHANNEL_BLOCK && k < left; k++)
+            to[i * CHANNEL_BLOCK + k] =
+                s->params.weight[(size_t)(block * CHANNEL_BLOCK + k) * (size_t)n_in + (size_t)i];
+}
+
 static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
                               struct op_prepared *out, struct rn_error *err)
 {
@@ -88,14 +107,9 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
     float *bias = arena_array(arena, out_blocks * CHANNEL_BLOCK, sizeof *bias);
     if (!l || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
-    size_t n_in = (size_t)spec->in.c;
-    for (size_t o = 0; o < (size_t)spec->out.c; o++) {
-        float *to = weights + o / CHANNEL_BLOCK * panel + o % CHANNEL_BLOCK;
-        for (size_t i = 0; i < n_in; i++)
-            to[i * CHANNEL_BLOCK] = spec->params.weight[o * n_in + i];
-        bias[o] = spec->params.bias ? spec->params.bias[o] : 0.0f;
-        op_rest(spec);
-    }
+    op_pack(spec, (int)out_blocks, pack_block, &(struct packing){spec, weights, panel});
+    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
+        bias[o] = spec->params.bias[o];
     *l = (struct linear){.kernels = spec->kernels,
                          .in_blocks = (int)in_blocks,
                          .out_blocks = (int)out_blocks,

@@ -5,7 +5,22 @@
 
 #include <math.h>
 
+#include "engine/base/threads.h"
+
 #define BN_EPSILON 1e-5
+
+void op_pack(const struct op_spec *spec, int n, void (*fn)(void *context, int piece), void *context)
+{
+    if (spec->team) {
+        threads_run(spec->team, n, fn, context);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        fn(context, i);
+        if (spec->rest)
+            spec->rest();
+    }
+}
 
 enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena,
                                void (*run)(const void *data, const struct op_args *args),

@@ -49,15 +49,15 @@ struct op_spec {
     int max_batch;               /* images of the largest run */
     bool direct;                 /* neither Winograd, Strassen nor bf16x3: slower, smaller error */
     const struct kernels *kernels;
-    const float *zeros; /* as long as the largest feature map of one image; stays valid */
-    void (*rest)(void); /* called between pieces of packing; NULL: nothing is */
+    const float *zeros;      /* as long as the largest feature map of one image; stays valid */
+    struct rn_threads *team; /* packs; NULL: the calling thread does, and */
+    void (*rest)(void);      /* calls this in between; NULL: nothing */
 };
 
-static inline void op_rest(const struct op_spec *spec)
-{
-    if (spec->rest)
-        spec->rest();
-}
+/* Packs a layer's weights in `n` pieces, fn(context, 0 … n-1), each of which writes what no other
+ * reads or writes. */
+void op_pack(const struct op_spec *spec, int n, void (*fn)(void *context, int piece),
+             void *context);
 #define OP_BLOCKED (-1) /* in_border of a feature map */
 
 struct op_args {

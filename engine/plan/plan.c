@@ -255,6 +255,7 @@ static enum rn_status prepare_step(struct plan *plan, const struct graph *graph,
         .direct = options->direct,
         .kernels = options->kernels,
         .zeros = plan->zeros,
+        .team = options->team,
         .rest = options->rest,
     };
     step->flops = node_flops(graph, i);

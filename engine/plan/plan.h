@@ -55,7 +55,8 @@ struct plan_options {
     const struct kernels *kernels;
     bool direct;       /* neither Winograd, Strassen nor bf16x3 */
     bool drop_weights; /* frees the graph's weights as they are packed, so that not both are held */
-    void (*rest)(void); /* as op.h has it */
+    struct rn_threads *team; /* as op.h has them */
+    void (*rest)(void);
 };
 
 /* Prepares every node of an inferred graph. The graph's first node is its input, read by one

@@ -136,16 +136,15 @@ static enum weight_type weight_type(const struct row *row)
 }
 
 /* Through memory, or through a folder when the row has a config.json. */
-static struct rn_model *open_row(const struct row *row, const char *prefix, const char *cpu,
-                                 bool direct)
+static struct rn_model *open_row(const struct row *row, const char *prefix,
+                                 struct rn_model_options how)
 {
     const struct golden *golden = golden_of(row);
     const struct support_options options = {.type = weight_type(row),
                                             .prefix = prefix,
                                             .size = row->config ? 0 : golden->size,
                                             .stride_in_1x1 = row->flags & STRIDE_IN_1X1};
-    const struct rn_model_options model_options = {
-        .cpu = cpu, .max_batch = MAX_BATCH, .direct = direct};
+    how.max_batch = MAX_BATCH;
     struct support_model file;
     struct rn_model *model = NULL;
     struct rn_error err = {0};
@@ -160,9 +159,9 @@ static struct rn_model *open_row(const struct row *row, const char *prefix, cons
         folder_write_text("config.json", row->config);
         folder_write_text("preprocessor_config.json", preprocessor);
         folder_write("model.safetensors", file.bytes, file.n);
-        status = rn_model_open(folder_path(), &model_options, &model, &err);
+        status = rn_model_open(folder_path(), &how, &model, &err);
     } else {
-        status = rn_model_open_memory(file.bytes, file.n, "seeded", &model_options, &model, &err);
+        status = rn_model_open_memory(file.bytes, file.n, "seeded", &how, &model, &err);
     }
     cr_assert_eq(status, RN_OK, "%s: %s: %s", golden->name, rn_status_name(status), err.text);
     support_model_done(&file);
@@ -270,7 +269,7 @@ ParameterizedTest(int *index, golden, logits_equal_pytorch)
     float *logits = malloc(MAX_BATCH * (size_t)golden->classes * sizeof *logits);
     cr_assert_not_null(logits);
     for (int direct = 0; direct < 2; direct++) {
-        struct rn_model *model = open_row(row, "", NULL, direct);
+        struct rn_model *model = open_row(row, "", (struct rn_model_options){.direct = direct});
         run_batch(model, 1, images, 0, MAX_BATCH, logits);
         double worst = compare(golden, logits);
         if (getenv("GOLDEN_TABLE"))
@@ -293,7 +292,8 @@ Test(golden, every_kernel_table_gives_pytorchs_logits)
         for (size_t c = 0; rn_cpu_name(c); c++) {
             const struct row *row = row_named(names[i]);
             const struct golden *golden = golden_of(row);
-            struct rn_model *model = open_row(row, "", rn_cpu_name(c), false);
+            struct rn_model *model =
+                open_row(row, "", (struct rn_model_options){.cpu = rn_cpu_name(c)});
             float *images = make_images(golden->size);
             float *logits = malloc(MAX_BATCH * (size_t)golden->classes * sizeof *logits);
             cr_assert_not_null(logits);
@@ -308,17 +308,39 @@ Test(golden, every_kernel_table_gives_pytorchs_logits)
         }
 }
 
+static void rest(void)
+{
+}
+
+Test(golden, who_packs_the_weights_changes_nothing)
+{
+    static const char *const names[] = {"cifar_resnet20@37", "resnet18@75", "resnet50@96"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct row *row = row_named(names[i]);
+        float *images = make_images(golden_of(row)->size);
+        float by_team[MAX_BATCH * 1000] = {0}, alone[MAX_BATCH * 1000] = {0};
+        struct rn_model *model = open_row(row, "", (struct rn_model_options){0});
+        run_batch(model, 2, images, 0, 1, by_team);
+        rn_model_free(model);
+        model = open_row(row, "", (struct rn_model_options){.rest = rest});
+        run_batch(model, 2, images, 0, 1, alone);
+        rn_model_free(model);
+        cr_expect_arr_eq(alone, by_team, sizeof alone, "%s", names[i]);
+        free(images);
+    }
+}
+
 Test(golden, prefixes_of_names_change_nothing)
 {
     static const char *const prefixes[] = {"module.", "model.", "backbone."};
     const struct row *row = row_named("cifar_resnet20@32");
     float *images = make_images(golden_of(row)->size);
     float plain[MAX_BATCH * 10] = {0}, prefixed[MAX_BATCH * 10] = {0};
-    struct rn_model *model = open_row(row, "", NULL, false);
+    struct rn_model *model = open_row(row, "", (struct rn_model_options){0});
     run_batch(model, 1, images, 0, 1, plain);
     rn_model_free(model);
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
-        model = open_row(row, prefixes[i], NULL, false);
+        model = open_row(row, prefixes[i], (struct rn_model_options){0});
         run_batch(model, 1, images, 0, 1, prefixed);
         cr_expect_arr_eq(prefixed, plain, sizeof plain, "%s", prefixes[i]);
         rn_model_free(model);
@@ -328,8 +350,10 @@ Test(golden, prefixes_of_names_change_nothing)
 
 Test(golden, depth_costs_no_arena, .disabled = !WITH_LARGE)
 {
-    struct rn_model *shallow = open_row(row_named("cifar_resnet20@32"), "", NULL, false);
-    struct rn_model *deep = open_row(row_named("cifar_resnet1202@32"), "", NULL, false);
+    struct rn_model *shallow =
+        open_row(row_named("cifar_resnet20@32"), "", (struct rn_model_options){0});
+    struct rn_model *deep =
+        open_row(row_named("cifar_resnet1202@32"), "", (struct rn_model_options){0});
     cr_assert_leq(rn_model_info(deep)->arena_bytes, rn_model_info(shallow)->arena_bytes);
     rn_model_free(deep);
     rn_model_free(shallow);

@@ -46,7 +46,9 @@ static void run(struct graph *g, const float *image, float *out)
     struct plan *plan;
     struct rn_threads *threads;
     struct rn_error err;
-    cr_assert_eq(plan_compile(g, &(struct plan_options){1, kernels_find(NULL), true, false, NULL},
+    cr_assert_eq(plan_compile(g,
+                              &(struct plan_options){
+                                  .max_batch = 1, .kernels = kernels_find(NULL), .direct = true},
                               &plan, &err),
                  RN_OK, "%s", err.text);
     cr_assert_eq(rn_threads_new(1, &threads, &err), RN_OK);
