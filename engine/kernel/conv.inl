@@ -31,6 +31,12 @@ SIMD void tile_block(vec (*acc)[TILE_VECS], const float *const *in, const float 
     }
 }
 
+/* NaN stays NaN: of an operand that is one, x86 takes the second. */
+SIMD vec vec_relu(vec x)
+{
+    return vec_max(vec_set1(0.0f), x);
+}
+
 /* What a tile has for itself. */
 struct tile {
     const float *const *in; /* [n_taps][rows], or [rows] */
@@ -61,7 +67,7 @@ SIMD void store_rows(const vec (*acc)[TILE_VECS], const struct conv_tiles *t, co
             if (residual)
                 y = vec_add(y, vec_load(add[r] + VEC_AT(v, stride)));
             if (relu)
-                y = vec_max(y, vec_set1(0.0f));
+                y = vec_relu(y);
             vec_store(out[r] + VEC_AT(v, stride), y);
         }
     }

@@ -51,6 +51,8 @@ __attribute__((constructor)) static void make_tables(void)
             assert(k->winograd_out[kind] && (kind == WINOGRAD_STEM || k->winograd_in[kind]));
         assert(k->gemm && k->winograd_in_stem && k->winograd_pool_stem && k->multiply_add);
         assert(k->name && k->conv && k->max && k->larger && k->mean && k->affine && k->add);
+        assert(k->strassen_in && k->strassen_out && k->strassen_channels > 0);
+        assert(!k->bf16x3 == !k->bf16x3_split && !k->bf16x3 == !k->bf16x3_pixels);
         assert(k->conv_rows >= 1 && k->conv_rows <= KERNEL_MAX_ROWS);
         assert(k->conv_blocks == 1 || k->conv_blocks == 2);
     }

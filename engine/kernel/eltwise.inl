@@ -5,7 +5,7 @@
 
 SIMD vec activate(vec x, bool relu)
 {
-    return relu ? vec_max(x, vec_set1(0.0f)) : x;
+    return relu ? vec_relu(x) : x;
 }
 
 static void max(const float *in, size_t row_stride, int rows, int columns, float *out)

@@ -68,7 +68,7 @@ SIMD void strassen_outputs(const struct strassen_out *t, bool residual, bool rel
                 if (residual)
                     c[i] = vec_add(c[i], vec_load(add + c_at[i]));
                 if (relu)
-                    c[i] = vec_max(c[i], vec_set1(0.0f));
+                    c[i] = vec_relu(c[i]);
                 vec_store(out + c_at[i], c[i]);
             }
         }

@@ -146,7 +146,7 @@ SIMD void row_out(const struct winograd_out *t, const vec *half, int y, int v,
         if (residual)
             value = vec_add(value, vec_load(t->residual + at));
         if (relu)
-            value = vec_max(value, vec_set1(0.0f));
+            value = vec_relu(value);
         vec_store(t->out + at, value);
     }
 }
@@ -286,7 +286,7 @@ SIMD void pool_values(const struct winograd_pool *t, const vec *columns, int y, 
     for (int x = 0; x < 4; x++) {
         const vec value = vec_add(row[x], bias);
         out[x] = y >= rows || x >= width ? vec_set1(-__builtin_inff())
-                 : t->relu               ? vec_max(value, vec_set1(0.0f))
+                 : t->relu               ? vec_relu(value)
                                          : value;
     }
 }

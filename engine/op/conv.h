@@ -10,8 +10,9 @@
 enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *arena,
                                    struct op_prepared *out, struct rn_error *err);
 
-/* 3×3 with padding 1, one group and blocked input: WINOGRAD_2 and _4 at stride 1,
- * WINOGRAD_STRIDED_2 and _4 at stride 2. The latter two of maps of 6×6 outputs or more. */
+/* 3×3 with padding 1, one group and blocked input: WINOGRAD_2, _4 and _6 at stride 1,
+ * WINOGRAD_STRIDED_2 and _4 at stride 2. The sides of the map must be what whole and short tiles
+ * add up to, see winograd_tiles. */
 enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_kind kind,
                                      struct arena *arena, struct op_prepared *out,
                                      struct rn_error *err);

@@ -430,9 +430,7 @@ static void plan_items(struct conv *c)
     c->packed = worth_packing(c);
     c->n_passes = 1;
     c->pass_blocks = c->n_blocks;
-    c->chunk_positions = MAX_POINTERS / c->n_pointers < MAX_ITEM_POSITIONS
-                             ? MAX_POINTERS / c->n_pointers
-                             : MAX_ITEM_POSITIONS;
+    const int most = MAX_POINTERS / c->n_pointers;
     size_t fit = INPUT_BYTES / input_bytes(c);
     if (c->packed) {
         const size_t block = (size_t)(c->n_taps * CHANNEL_BLOCK) * sizeof(float);
@@ -442,8 +440,10 @@ static void plan_items(struct conv *c)
         c->n_passes = (c->n_blocks - 1) / c->pass_blocks + 1;
         fit = PACKED_BYTES / (block * (size_t)c->pass_blocks);
     }
-    if (fit < (size_t)c->chunk_positions)
-        c->chunk_positions = fit < MIN_ITEM_POSITIONS ? MIN_ITEM_POSITIONS : (int)fit;
+    c->chunk_positions = fit < MIN_ITEM_POSITIONS   ? MIN_ITEM_POSITIONS
+                         : fit > MAX_ITEM_POSITIONS ? MAX_ITEM_POSITIONS
+                                                    : (int)fit;
+    c->chunk_positions = c->chunk_positions < most ? c->chunk_positions : most;
 }
 
 /* Of a thread: the packed inputs of an item, in whole tiles. */

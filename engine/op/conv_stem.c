@@ -211,7 +211,7 @@ static void transform_out(const struct stem_run *run, const struct part *part)
 static float *pooled_at(const struct stem_run *run, int block, int row)
 {
     const struct shape pooled = pooled_shape(run->stem);
-    return run->args->out + (size_t)((block * pooled.h + row) * pooled.w) * CHANNEL_BLOCK;
+    return run->args->out + (size_t)(block * pooled.h + row) * (size_t)pooled.w * CHANNEL_BLOCK;
 }
 
 /* What the last tile row of a band gives to the windows below, an output block's. */
@@ -219,7 +219,7 @@ static float *seam_at(const struct stem_run *run, int band, int block)
 {
     const struct stem *s = run->stem;
     return run->args->scratch +
-           (size_t)((band * s->out_blocks + block) * pooled_shape(s).w) * CHANNEL_BLOCK;
+           (size_t)(band * s->out_blocks + block) * (size_t)pooled_shape(s).w * CHANNEL_BLOCK;
 }
 
 /* Back to outputs, and these into the pool's. */
@@ -428,13 +428,13 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
     for (int i = 0; i < 5; i++)
         room += sizes[i];
     const size_t seams =
-        (size_t)((s->tile_rows - 1) * s->out_blocks * pooled_shape(s).w) * CHANNEL_BLOCK;
+        (size_t)(s->tile_rows - 1) * (size_t)(s->out_blocks * pooled_shape(s).w) * CHANNEL_BLOCK;
     *out = (struct op_prepared){
         .data = s,
         .run = run,
         .run_pooled = s->pools ? run_pooled : NULL,
         .reads_images = true,
-        .work = UINT64_C(2) * depth * (uint64_t)(s->tile_rows * s->tile_columns) *
+        .work = UINT64_C(2) * depth * (uint64_t)s->tile_rows * (uint64_t)s->tile_columns *
                 (uint64_t)spec->out.c,
         .algorithm = winograd_filter(WINOGRAD_STEM)->name,
         .scratch_bytes = s->pools ? tensor_align(seams * sizeof(float)) : 0,

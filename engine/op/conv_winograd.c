@@ -309,9 +309,13 @@ static int section_start(const struct winograd_run *run, int section)
     return conv_part_start(w->spec.kernels, w->out_blocks, section, run->n_sections);
 }
 
+/* Those that an item begins with; the first ones, for want of others, where there is no such item.
+ */
 static const float *section_weights(const struct winograd_run *run, int item)
 {
     const struct winograd *w = run->winograd;
+    if (item >= w->n_products * run->n_sections)
+        return w->weights;
     const int block = section_start(run, item % run->n_sections), p = item / run->n_sections;
     return w->weights + panel_at(w, block, p);
 }

@@ -38,7 +38,8 @@ struct op_params {
     const float *mean, *var; /* bn only */
 };
 
-/* Everything that prepare may look at. */
+/* Everything that prepare may look at. What params, pool and team point to is gone when it has
+ * returned. */
 struct op_spec {
     struct op_attrs attrs;
     struct op_params params;
@@ -55,7 +56,7 @@ struct op_spec {
 };
 
 /* Packs a layer's weights in `n` pieces, fn(context, 0 … n-1), each of which writes what no other
- * reads or writes. */
+ * reads or writes, and does not ask which thread it is on (threads_self). */
 void op_pack(const struct op_spec *spec, int n, void (*fn)(void *context, int piece),
              void *context);
 #define OP_BLOCKED (-1) /* in_border of a feature map */

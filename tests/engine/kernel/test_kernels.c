@@ -301,6 +301,19 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
     }
 }
 
+Test(kernels, relu_leaves_what_is_not_a_number)
+{
+    static _Alignas(64) float a[CHANNEL_BLOCK], zeros[CHANNEL_BLOCK], out[CHANNEL_BLOCK];
+    for (int c = 0; c < CHANNEL_BLOCK; c++)
+        a[c] = c % 2 == 0 ? NAN : -1;
+    for (size_t i = 0; i < kernels_count(); i++) {
+        kernels_at(i)->add(a, zeros, true, 1, out);
+        for (int c = 0; c < CHANNEL_BLOCK; c++)
+            cr_assert(c % 2 == 0 ? isnan(out[c]) : out[c] == 0, "%s: %g", kernels_at(i)->name,
+                      (double)out[c]);
+    }
+}
+
 Test(kernels, are_found_by_name_and_the_best_is_the_last)
 {
     cr_assert_geq(kernels_count(), 1);

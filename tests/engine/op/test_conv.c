@@ -261,6 +261,7 @@ Test(conv, equals_the_naive_loops_on_the_shapes_that_resnets_have)
         {1, 128, 8, 8, 128, 3, 1, 1, 32, false, false, true,
          DIRECT}, /* ResNeXt, 4 channels a group */
         {1, 256, 5, 5, 256, 3, 2, 1, 8, false, false, true, DIRECT}, /* 32 channels a group */
+        {2, 1024, 8, 8, 16, 7, 1, 3, 1, false, false, true, DIRECT}, /* items as small as can be */
         /* Inputs are packed, in one pass and in several. */
         {2, 240, 17, 17, 256, 1, 2, 0, 1, false, false, false, DIRECT},
         {3, 512, 7, 7, 272, 1, 1, 0, 1, false, true, true, DIRECT},
