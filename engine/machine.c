@@ -8,15 +8,14 @@
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "engine/base/huge.h"
 #include "engine/base/nanotime.h"
 #include "engine/base/threads.h"
 #include "engine/engine.h"
 #include "engine/kernel/kernel.h"
 
-#define TILE_BLOCKS 8 /* K = 128: 8 KiB of weights for an output block */
-#define HUGE_PAGE ((size_t)2 << 20)
+#define TILE_BLOCKS 8                 /* K = 128: 8 KiB of weights for an output block */
 #define READ_BYTES ((size_t)64 << 20) /* of each thread; beyond any last-level cache's share */
 #define FORK_JOINS 1001
 #define PANEL_FLOATS (TILE_BLOCKS * CHANNEL_BLOCK * CHANNEL_BLOCK)
@@ -195,13 +194,12 @@ enum rn_status rn_machine_measure(struct rn_threads *threads, const char *cpu, d
         return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s", cpu);
     size_t tile_bytes = (size_t)n * SHARE_FLOATS * sizeof(float);
     m.tile = aligned_alloc(TENSOR_ALIGN, tile_bytes);
-    m.blocks = aligned_alloc(HUGE_PAGE, (size_t)n * READ_BYTES);
+    m.blocks = huge_alloc((size_t)n * READ_BYTES);
     m.rates = calloc((size_t)n, sizeof *m.rates);
     enum rn_status status = RN_OK;
     if (m.tile && m.blocks && m.rates) {
         for (size_t i = 0; i < tile_bytes / sizeof(float); i++)
             m.tile[i] = (float)(i % 7) * 0.125f;
-        (void)madvise(m.blocks, (size_t)n * READ_BYTES, MADV_HUGEPAGE);
         memset(m.blocks, 0, (size_t)n * READ_BYTES); /* so that every page is one of its own */
         threads_run(threads, n, measure_multiply_add, &m);
         out->fma_gflops = total(m.rates, n) / 1e9;

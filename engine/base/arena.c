@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/base/huge.h"
 #include "engine/base/tensor.h"
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
-#define HUGE_PAGE ((size_t)2 << 20)
 #define LARGE_BYTES ((size_t)1 << 20) /* an arena that has grown to this goes on in */
 #define LARGE_CHUNK                                                                                \
     ((size_t)64 << 20) /* chunks of huge pages, of which only the used ones are there */

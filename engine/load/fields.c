@@ -6,9 +6,39 @@
 #include <math.h>
 #include <string.h>
 
+/* Braces, brackets and commas outside strings. Each may cost the parser some 200 bytes. */
+#define MAX_ITEMS ((size_t)1 << 17)
+
+static size_t count_items(const char *text, size_t n)
+{
+    size_t items = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += text[i] == '\\';
+        else
+            items += text[i] == '{' || text[i] == '[' || text[i] == ',';
+    }
+    return items;
+}
+
+enum rn_status fields_check_size(const char *text, size_t n, const char *where,
+                                 struct rn_error *err)
+{
+    const size_t items = count_items(text, n);
+    if (items <= MAX_ITEMS)
+        return RN_OK;
+    return rn_fail(err, RN_BAD_MODEL, "%.150s: JSON of %zu items, the limit is %zu", where, items,
+                   MAX_ITEMS);
+}
+
 json_t *fields_parse(const char *text, size_t n, const char *where, struct rn_error *err)
 {
     json_error_t error;
+    if (fields_check_size(text, n, where, err) != RN_OK)
+        return NULL;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     if (!root) {
         (void)rn_fail(err, RN_BAD_MODEL, "%.150s: line %d, column %d: %s", where, error.line,

@@ -15,8 +15,13 @@
 
 #include "engine/engine.h"
 
-/* Parses text[0…n) as one JSON object; duplicate keys are refused. NULL and a sentence in err
- * when it is not. The caller ends it with json_decref. */
+/* Whether text[0…n) has no more items than the JSON parser may have memory for: 131072, some 26 MB.
+ * RN_BAD_MODEL. */
+enum rn_status fields_check_size(const char *text, size_t n, const char *where,
+                                 struct rn_error *err) RN_MUST_USE;
+
+/* Parses text[0…n) as one JSON object of a size that fields_check_size allows; duplicate keys are
+ * refused. NULL and a sentence in err when it is not. The caller ends it with json_decref. */
 json_t *fields_parse(const char *text, size_t n, const char *where, struct rn_error *err);
 
 /* Fails when the object has a key that is not among `known` (ended by NULL). */

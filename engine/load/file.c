@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/huge.h"
+
 #define PIECE_BYTES ((size_t)1 << 20)
-#define HUGE_PAGE ((size_t)2 << 20)
 
 static enum rn_status read_all(int fd, const char *path, void (*rest)(void), uint8_t *bytes,
                                size_t n, struct rn_error *err)
@@ -33,18 +33,6 @@ static enum rn_status read_all(int fd, const char *path, void (*rest)(void), uin
     return RN_OK;
 }
 
-/* Large ones in huge pages, if there are any: it is read once, and small pages take as long. */
-static uint8_t *room_for(size_t n)
-{
-    const size_t whole = n / HUGE_PAGE * HUGE_PAGE;
-    if (whole == 0)
-        return malloc(n);
-    uint8_t *bytes = aligned_alloc(HUGE_PAGE, whole + HUGE_PAGE);
-    if (bytes)
-        (void)madvise(bytes, whole, MADV_HUGEPAGE);
-    return bytes;
-}
-
 enum rn_status file_read(const char *path, void (*rest)(void), uint8_t **out, size_t *n,
                          struct rn_error *err)
 {
@@ -62,7 +50,7 @@ enum rn_status file_read(const char *path, void (*rest)(void), uint8_t **out, si
     else if (st.st_size > FILE_MAX_BYTES)
         status = rn_fail(err, RN_IO, "%.150s: %lld bytes are too large for a model", path,
                          (long long)st.st_size);
-    else if (!(bytes = room_for((size_t)st.st_size + 1)))
+    else if (!(bytes = huge_alloc((size_t)st.st_size + 1)))
         status = rn_fail(err, RN_NO_MEMORY, "%.150s: out of memory for %lld bytes", path,
                          (long long)st.st_size);
     else

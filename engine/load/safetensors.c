@@ -13,12 +13,11 @@
 
 #include <jansson.h>
 
+#include "engine/load/fields.h"
 #include "engine/load/weights.h"
 
 /* A 1202-layer ResNet with Hugging Face's long names has 8,414 tensors and a header of 1.2 MB. */
 #define HEADER_MAX_BYTES ((size_t)16 << 20)
-/* Braces, brackets and commas outside strings. Each may cost the JSON parser some 200 bytes. */
-#define HEADER_MAX_TOKENS ((size_t)1 << 17)
 #define NAME_MAX_BYTES 128
 
 /* What every step of one read needs. */
@@ -60,22 +59,6 @@ static size_t weight_bytes(const struct weight *weight)
     return 0;
 }
 
-/* Structure characters outside strings: a bound on what the JSON parser will allocate. */
-static size_t count_tokens(const char *text, size_t n)
-{
-    size_t tokens = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '"')
-            in_string = !in_string;
-        else if (in_string)
-            i += text[i] == '\\';
-        else
-            tokens += text[i] == '{' || text[i] == '[' || text[i] == ',';
-    }
-    return tokens;
-}
-
 /* Checks where the header ends; `reader` then knows both parts of the file. */
 static enum rn_status find_header(struct reader *reader, const uint8_t *bytes, size_t n)
 {
@@ -96,11 +79,10 @@ static enum rn_status find_header(struct reader *reader, const uint8_t *bytes, s
     if (length < 2 || bytes[8] != '{')
         return rn_fail(reader->err, RN_BAD_MODEL, "%.150s: the header does not begin with '{'",
                        reader->origin);
-    size_t tokens = count_tokens((const char *)bytes + 8, (size_t)length);
-    if (tokens > HEADER_MAX_TOKENS)
-        return rn_fail(reader->err, RN_BAD_MODEL,
-                       "%.150s: the header has %zu items, the limit is %zu", reader->origin, tokens,
-                       HEADER_MAX_TOKENS);
+    const enum rn_status status =
+        fields_check_size((const char *)bytes + 8, (size_t)length, reader->origin, reader->err);
+    if (status != RN_OK)
+        return status;
     reader->header = (const char *)bytes + 8;
     reader->n_header = (size_t)length;
     reader->data = bytes + 8 + length;

@@ -37,14 +37,28 @@ static size_t sequence_length(const unsigned char *s, size_t n)
     return 0;
 }
 
+/* Where the first byte is that is not, n: nowhere. */
+static size_t find_not_utf8(const char *text, size_t n)
+{
+    size_t i = 0;
+    for (size_t length; i < n; i += length) {
+        length = sequence_length((const unsigned char *)text + i, n - i);
+        if (length == 0)
+            break;
+    }
+    return i;
+}
+
+bool textfile_is_utf8(const char *text, size_t n)
+{
+    return find_not_utf8(text, n) == n;
+}
+
 static enum rn_status check_text(const char *path, const char *text, size_t n, struct rn_error *err)
 {
-    for (size_t i = 0; i < n;) {
-        size_t length = sequence_length((const unsigned char *)text + i, n - i);
-        if (length == 0)
-            return rn_fail(err, RN_BAD_ARGUMENT, "%.150s: byte %zu is not UTF-8 text", path, i);
-        i += length;
-    }
+    const size_t at = find_not_utf8(text, n);
+    if (at < n)
+        return rn_fail(err, RN_BAD_ARGUMENT, "%.150s: byte %zu is not UTF-8 text", path, at);
     return RN_OK;
 }
 

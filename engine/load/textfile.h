@@ -5,9 +5,13 @@
 #ifndef RESNETD_ENGINE_LOAD_TEXTFILE_H
 #define RESNETD_ENGINE_LOAD_TEXTFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/base/status.h"
+
+/* Whether text[0…n) is UTF-8 without a NUL. */
+bool textfile_is_utf8(const char *text, size_t n);
 
 /* *out is the file's text with a NUL behind its *n bytes; the caller frees it. RN_IO when it
  * cannot be read, RN_BAD_ARGUMENT when it has more than max_bytes, a NUL, or is not UTF-8,

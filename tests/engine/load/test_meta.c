@@ -222,6 +222,21 @@ Test(meta, reads_golden_logits_and_refuses_what_is_none)
     }
 }
 
+Test(meta, refuses_json_that_would_take_more_memory_than_any_recipe)
+{
+    static const char start[] = "{\"logits\":[{}", item[] = ",{}", end[] = "]}";
+    const size_t n = 1 << 16;
+    char *json = malloc(sizeof start + n * strlen(item) + sizeof end);
+    cr_assert_not_null(json);
+    char *at = stpcpy(json, start);
+    for (size_t i = 0; i < n; i++)
+        at = stpcpy(at, item);
+    (void)stpcpy(at, end);
+    const struct weights_text pairs[] = {{"resnetd.golden", json}, {0}};
+    expect_refused(pairs, "resnetd.golden: JSON of 131075 items, the limit is 131072");
+    free(json);
+}
+
 Test(meta, refuses_wrong_numbers_of_labels_and_ids)
 {
     static const struct weights_text labels[] = {
