@@ -13,19 +13,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "engine/base/cpu.h"
+#include "engine/base/huge.h"
 #include "engine/base/threads.h"
 #include "engine/cam.h"
 #include "engine/features.h"
 #include "engine/load/file.h"
 #include "engine/load/meta.h"
 #include "engine/load/resnet.h"
+#include "engine/load/textfile.h"
 #include "engine/plan/plan.h"
 
 #define DIGEST_PIECE ((size_t)1 << 20)
+#define MAX_PACKERS 8 /* threads: memory is no faster with more */
 #define DIGEST_TEXT (sizeof "sha256:" + 2 * (size_t)SHA256_DIGEST_SIZE)
 
 struct rn_model {
@@ -37,6 +39,7 @@ struct rn_model {
     size_t n_layers;
     struct plan *plan;
     char digest[DIGEST_TEXT];
+    size_t max_bytes;
     char architecture[64];
 };
 
@@ -133,8 +136,9 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     if (status == RN_OK) {
         graph_optimize(&graph);
         features_taps(m->layers, m->n_layers, graph.where, m->taps);
+        const int n = rn_threads_available();
         if (!options->rest)
-            status = rn_threads_new(rn_threads_available(), &team, err);
+            status = rn_threads_new(n < MAX_PACKERS ? n : MAX_PACKERS, &team, err);
     }
     if (status == RN_OK) {
         const struct plan_options how = {.max_batch = m->info.max_batch,
@@ -194,7 +198,6 @@ static void fill_info(struct rn_model *m)
     i->labels = (const char *const *)m->meta.labels;
     i->ids = (const char *const *)m->meta.ids;
     i->weights_bytes = m->plan->weights.bytes;
-    i->arena_bytes = plan_arena_bytes(m->plan, rn_threads_available());
     i->recipe = m->meta.recipe;
     i->golden = m->meta.golden;
 }
@@ -229,6 +232,8 @@ static enum rn_status load(const struct opening *o)
     }
     if (status == RN_OK && !m->meta.name)
         status = name_from_path(m, o->origin, o->err);
+    if (status == RN_OK && !textfile_is_utf8(m->meta.name, strlen(m->meta.name)))
+        status = rn_fail(o->err, RN_BAD_ARGUMENT, "%.100s: its name is not UTF-8 text", o->origin);
     return status;
 }
 
@@ -264,6 +269,7 @@ static enum rn_status open_bytes(const uint8_t *bytes, size_t n, const char *ori
         return status;
     }
     fill_info(o.model);
+    o.model->max_bytes = options->max_bytes;
     *out = o.model;
     return RN_OK;
 }
@@ -319,29 +325,26 @@ const struct rn_layer *rn_model_layers(const struct rn_model *m, size_t *n)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-#define HUGE_PAGE ((size_t)2 << 20)
-
-/* Large arenas are aligned for huge pages, which the kernel is asked for. */
-static void *new_arena(size_t bytes)
+size_t rn_model_arena_bytes(const struct rn_model *m, int n_threads)
 {
-    size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : TENSOR_ALIGN;
-    void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
-    if (p && align == HUGE_PAGE)
-        (void)madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
+    return plan_arena_bytes(m->plan, n_threads);
 }
 
 enum rn_status rn_session_new(const struct rn_model *model, struct rn_threads *threads,
                               struct rn_session **out, struct rn_error *err)
 {
     const struct plan *plan = model->plan;
-    const size_t bytes = plan_arena_bytes(plan, rn_threads_count(threads));
+    const size_t bytes = rn_model_arena_bytes(model, rn_threads_count(threads));
+    const size_t all = model->info.weights_bytes + bytes;
+    if (model->max_bytes > 0 && all > model->max_bytes)
+        return rn_fail(err, RN_BAD_MODEL, "%.100s: it takes %zu bytes of memory, %zu are allowed",
+                       model->info.name, all, model->max_bytes);
     struct rn_session *s = calloc(1, sizeof *s);
     if (!s)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for a session");
     s->model = model;
     s->threads = threads;
-    s->arena = new_arena(bytes);
+    s->arena = huge_alloc(bytes);
     s->steps = calloc((size_t)plan->n_steps, sizeof *s->steps);
     s->step_ns = calloc((size_t)plan->n_steps, sizeof *s->step_ns);
     if (!s->arena || !s->steps || !s->step_ns) {

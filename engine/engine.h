@@ -130,6 +130,8 @@ struct rn_model_options {
     /* Decides that instead, once the network's FLOPs for an image are known; or NULL. */
     int (*choose_batch)(uint64_t flops);
     bool direct; /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
+    size_t
+        max_bytes; /* a session fails that would take more, the model's weights included; 0: any */
     /* Called between pieces of work of some milliseconds, by every thread that works on it; may
      * sleep. NULL: nobody is to be spared. */
     void (*rest)(void);
@@ -152,7 +154,6 @@ struct rn_model_info {
     uint64_t parameters;       /* learnable: weights, biases, BN's gamma and beta */
     uint64_t flops;            /* multiply + add = 2, one image */
     size_t weights_bytes;      /* packed */
-    size_t arena_bytes;        /* a session's, for max_batch images and a thread for each core */
     struct rn_recipe recipe;
     const float
         *golden; /* [classes], the logits of rn_golden_input(); NULL where the file has none */
@@ -207,6 +208,9 @@ struct rn_layer {
 /* Borrowed from the model; *n = number of rows. */
 const struct rn_layer *rn_model_layers(const struct rn_model *model, size_t *n);
 
+/* Bytes of a session's maps and scratch, for max_batch images and a team of n threads. */
+size_t rn_model_arena_bytes(const struct rn_model *model, int n_threads);
+
 /* Name of the i-th kernel table that this build has and this CPU can run, best last; NULL past
  * the end. */
 const char *rn_cpu_name(size_t i);
@@ -215,7 +219,8 @@ const char *rn_cpu_name(size_t i);
 
 struct rn_threads;
 
-/* A team of n threads in all, the caller of a run being one of them; n >= 1. RN_NO_THREADS. */
+/* A team of n threads in all, the caller of a run being one of them; 1 to 1024. RN_BAD_ARGUMENT,
+ * RN_NO_MEMORY, RN_NO_THREADS. */
 RN_MUST_USE enum rn_status rn_threads_new(int n, struct rn_threads **out, struct rn_error *err);
 void rn_threads_free(struct rn_threads *threads);
 int rn_threads_count(const struct rn_threads *threads);

@@ -141,7 +141,7 @@ static enum rn_status try_golden(struct registry_model *model, struct rn_session
     for (int i = 0; i < info->classes; i++) {
         const float difference = fabsf(model->logits[i] - info->golden[i]);
         largest = fmaxf(largest, fabsf(info->golden[i]));
-        if (!(difference <= worst)) /* NaN is the worst */
+        if (!(difference <= worst) && !isnan(worst)) /* NaN is the worst, and stays */
             worst = difference;
     }
     if (worst <= GOLDEN_TOLERANCE * largest)

@@ -23,7 +23,7 @@ static size_t image_bytes(const struct rn_model_info *info)
     return n_values * (1 + sizeof(float)) + ((size_t)info->classes + n_cam) * sizeof(float);
 }
 
-struct ceiling ceiling_of(const struct config *config, int n_decoders,
+struct ceiling ceiling_of(const struct config *config, int n_threads, int n_decoders,
                           const struct registry *registry)
 {
     size_t largest_image = 0, largest_batch = 0;
@@ -38,7 +38,7 @@ struct ceiling ceiling_of(const struct config *config, int n_decoders,
     };
     for (const struct registry_model *m = registry_first(registry); m; m = m->next) {
         const size_t bytes = image_bytes(m->info);
-        ceiling.models += m->info->weights_bytes + m->info->arena_bytes;
+        ceiling.models += m->info->weights_bytes + rn_model_arena_bytes(m->model, n_threads);
         const size_t batch = (size_t)m->info->max_batch;
         largest_image = bytes > largest_image ? bytes : largest_image;
         largest_batch = batch > largest_batch ? batch : largest_batch;

@@ -21,7 +21,7 @@ struct ceiling {
     size_t base;     /* program, libraries, stacks, logs, metrics */
 };
 
-struct ceiling ceiling_of(const struct config *config, int n_decoders,
+struct ceiling ceiling_of(const struct config *config, int n_threads, int n_decoders,
                           const struct registry *registry);
 size_t ceiling_total(const struct ceiling *ceiling);
 

@@ -33,7 +33,7 @@ struct classify {
     const struct rn_model_info *info;
     struct rn_session *session;
     struct rn_image_limits limits;
-    int top_k;
+    int top_k; /* 0: that of the settings */
     bool json, logits;
     struct files files;
     struct entry *entries; /* files since the last flush, [max_batch] */
@@ -274,6 +274,8 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
                                          .max_memory = config->max_decode_bytes,
                                          .max_cpu_ms = config->max_decode_ms,
                                          .full_size = strcmp(config->jpeg_scaling, "off") == 0};
+    if (c->top_k == 0)
+        c->top_k = config->top_k;
     if (c->top_k > c->info->classes)
         c->top_k = c->info->classes;
     enum rn_status status = rn_threads_new(n_threads, &threads, &err);
@@ -290,7 +292,7 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
 int cmd_classify(int argc, char **argv, char **envp)
 {
     const char *path = "";
-    struct classify c = {.top_k = 5};
+    struct classify c = {0};
     const struct flag flags[] = {
         {.name = "model",
          .type = FLAG_TEXT,
@@ -313,7 +315,7 @@ int cmd_classify(int argc, char **argv, char **envp)
          .min = 1,
          .max = 100000,
          .value = "K",
-         .help = "predictions a file (5)"},
+         .help = "predictions a file; without it the setting top_k"},
     };
     enum cmd_exit code;
     if (!offline_flags(usage, flags, sizeof flags / sizeof *flags, &argc, argv, &code))

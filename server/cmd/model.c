@@ -54,6 +54,7 @@ enum rn_status model_open(const struct config *config, const char *text, const c
         .max_batch = max_batch,
         .choose_batch = max_batch > 0 ? NULL : model_batch,
         .direct = strcmp(config->convolution, "direct") == 0,
+        .max_bytes = config->max_model_bytes,
         .rest = rest,
     };
     size_t n = strcspn(text, "=/");

@@ -50,7 +50,10 @@ static enum rn_status open_one(struct models *models, const char *text, const ch
 {
     struct models_job *job = &models->job;
     struct rn_model *model = NULL;
-    enum rn_status status = model_open(models->config, text, labels, models->config->max_batch,
+    struct config config = *models->config; /* as long as it runs, but for what may change */
+    config.model_dir = job->config->model_dir;
+    config.max_model_bytes = job->config->max_model_bytes;
+    enum rn_status status = model_open(&config, text, labels, config.max_batch,
                                        job->aside ? pace_rest : NULL, &model, &job->err);
     if (status == RN_OK)
         status = registry_add(job->fresh, model, models->threads, &job->err);
@@ -128,7 +131,7 @@ static void show(struct models *models)
     }
 }
 
-static void log_fresh(const struct registry *fresh)
+static void log_fresh(const struct registry *fresh, int n_threads)
 {
     for (const struct registry_model *m = registry_first(fresh); m; m = m->next)
         log_event(
@@ -136,14 +139,15 @@ static void log_fresh(const struct registry *fresh)
             "name=\"%s\" architecture=%s kernels=%s classes=%d max_batch=%d weights_bytes=%zu "
             "arena_bytes=%zu digest=%s",
             m->info->name, m->info->architecture, m->info->kernels, m->info->classes,
-            m->info->max_batch, m->info->weights_bytes, m->info->arena_bytes, m->info->digest);
+            m->info->max_batch, m->info->weights_bytes, rn_model_arena_bytes(m->model, n_threads),
+            m->info->digest);
 }
 
 /* Models whose speed nobody knows yet are measured when the server is idle. */
 static void take_over(struct models *models)
 {
     struct models_job *job = &models->job;
-    log_fresh(job->fresh);
+    log_fresh(job->fresh, rn_threads_count(models->threads));
     if (job->text)
         registry_put(models->registry, job->fresh);
     else

@@ -179,7 +179,8 @@ static void reload(struct serve *s)
 
 static void tell_memory(const struct serve *s)
 {
-    const struct ceiling m = ceiling_of(&s->config, s->pool.n_decoders, s->api.registry);
+    const struct ceiling m =
+        ceiling_of(&s->config, s->pool.n_threads, s->pool.n_decoders, s->api.registry);
     log_event(LOG_INFO, "memory at most",
               "bytes=%zu models=%zu images=%zu decoding=%zu uploads=%zu connections=%zu cache=%zu "
               "pictures=%zu base=%zu",

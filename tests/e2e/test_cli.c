@@ -83,6 +83,16 @@ Test(e2e_cli, classify_reads_standard_input_and_names_usage_and_model_errors_by_
     cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
     cr_assert_eq(strncmp(program.stdout_text, "-: ", 3), 0, "%s", program.stdout_text);
     program_done(&program);
+    for (int k = 1; k <= 2; k++) { /* a line each: a flag is believed more than the setting */
+        program_start(&program, k == 1 ? "classify --top-k 1 --json -" : "classify --json -",
+                      "RESNETD_TOP_K=2", PHOTO);
+        cr_assert_eq(program_wait(&program), 0, "%s", program.stderr_text);
+        json_t *answer = json_loads(program.stdout_text, 0, NULL);
+        cr_assert_eq(json_array_size(json_object_get(answer, "predictions")), k, "%s",
+                     program.stdout_text);
+        json_decref(answer);
+        program_done(&program);
+    }
     static const struct {
         const char *args;
         int status;

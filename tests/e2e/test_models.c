@@ -199,6 +199,45 @@ Test(e2e_models, a_hangup_reads_settings_and_models_again_or_changes_nothing)
     server_stop(&server);
 }
 
+/* A copy of the model with a name of its own in folder/where/model. */
+static void place(const char *where)
+{
+    char command[1024];
+    (void)snprintf(command, sizeof command, "mkdir %s/%s && cp %s %s/%s/model", folder_path(),
+                   where, MODEL, folder_path(), where);
+    cr_assert_eq(system(command), 0);
+}
+
+Test(e2e_models, a_hangup_looks_where_the_new_settings_say)
+{
+    struct server server;
+    char args[512], json[600];
+    place("old");
+    (void)snprintf(args, sizeof args, "--config %s", folder_file("resnetd.json"));
+    (void)snprintf(json, sizeof json, "{\"model\":[\"one=model\"],\"model_dir\":\"%s/old\"}",
+                   folder_path());
+    folder_write_text("resnetd.json", json);
+    server_start(&server, args);
+    (void)snprintf(json, sizeof json, "rm -r %s/old", folder_path());
+    cr_assert_eq(system(json), 0);
+    place("new");
+    (void)snprintf(json, sizeof json, "{\"model\":[\"two=model\"],\"model_dir\":\"%s/new\"}",
+                   folder_path());
+    folder_write_text("resnetd.json", json);
+    cr_assert_eq(kill(server.program.pid, SIGHUP), 0);
+    wait_for_metric(&server, "resnetd_model_reloads_total{result=\"ok\"}", 1);
+    classify(&server, "?model=two", 200);
+    (void)snprintf(json, sizeof json,
+                   "{\"model\":[\"two=model\"],\"model_dir\":\"%s/new\","
+                   "\"max_model_bytes\":1048576}",
+                   folder_path());
+    folder_write_text("resnetd.json", json);
+    cr_assert_eq(kill(server.program.pid, SIGHUP), 0);
+    wait_for_metric(&server, "resnetd_model_reloads_total{result=\"failed\"}", 1);
+    classify(&server, "?model=two", 200);
+    server_stop(&server);
+}
+
 Test(e2e_models, reloads_under_load_lose_nothing)
 {
     struct server server;

@@ -96,6 +96,27 @@ Test(engine, wrong_options_are_refused_by_name)
     cr_assert_null(model);
 }
 
+Test(engine, a_session_of_too_many_bytes_is_refused)
+{
+    struct rn_model *model = open_embedded(4);
+    const size_t bytes = rn_model_info(model)->weights_bytes + rn_model_arena_bytes(model, 1);
+    rn_model_free(model);
+    struct rn_threads *threads;
+    struct rn_error err;
+    cr_assert_eq(rn_threads_new(1, &threads, &err), RN_OK);
+    for (size_t less = 0; less < 2; less++) {
+        struct rn_model_options options = {.max_batch = 4, .max_bytes = bytes - less};
+        struct rn_session *session = NULL;
+        cr_assert_eq(rn_model_open_memory(config_embedded_model, config_embedded_model_bytes(),
+                                          "embedded", &options, &model, &err),
+                     RN_OK);
+        cr_expect_eq(rn_session_new(model, threads, &session, &err), less ? RN_BAD_MODEL : RN_OK);
+        rn_session_free(session);
+        rn_model_free(model);
+    }
+    rn_threads_free(threads);
+}
+
 static int of_400_million_flops(uint64_t flops)
 {
     return (int)(400000000 / flops);
@@ -223,7 +244,7 @@ Test(engine, a_net_of_1202_layers_needs_no_larger_arena_than_one_of_20)
     memcpy(net.depths, (int[]){200, 200, 200}, 3 * sizeof(int));
     struct rn_model *large = open_net(&net, 32);
     cr_assert_str_eq(rn_model_info(large)->architecture, "resnet1202-cifar");
-    cr_assert_leq(rn_model_info(large)->arena_bytes, rn_model_info(small)->arena_bytes);
+    cr_assert_leq(rn_model_arena_bytes(large, 2), rn_model_arena_bytes(small, 2));
     rn_model_free(small);
     rn_model_free(large);
 }
