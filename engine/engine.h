@@ -44,7 +44,7 @@ struct rn_image_limits {
     size_t max_bytes;  /* of the file */
     int max_side;      /* pixels */
     size_t max_pixels; /* width * height; progressive JPEG and PNG may have half of it */
-    int max_scans;     /* of a progressive JPEG */
+    int max_scans;     /* of a JPEG */
     size_t max_memory; /* bytes that a decoder may hold at once */
     int max_cpu_ms;    /* CPU time that a decoder may take; looked at now and then */
     bool full_size;    /* decode all pixels of a JPEG, also where a fraction of them is enough */
@@ -75,7 +75,8 @@ struct rn_image {
     uint8_t *rgb;  /* owned */
 };
 
-/* Reads the header only and applies the limits. RN_UNSUPPORTED_FORMAT, RN_IMAGE_*. */
+/* Reads the file without decoding its pixels, and applies the limits. RN_UNSUPPORTED_FORMAT,
+ * RN_IMAGE_*. */
 RN_MUST_USE enum rn_status rn_image_probe(const uint8_t *bytes, size_t n,
                                           const struct rn_image_limits *limits,
                                           struct rn_image_info *out, struct rn_error *err);
@@ -225,8 +226,9 @@ RN_MUST_USE enum rn_status rn_threads_new(int n, struct rn_threads **out, struct
 void rn_threads_free(struct rn_threads *threads);
 int rn_threads_count(const struct rn_threads *threads);
 
-/* From now on, once: between the steps of a run each of the team's threads asks `waits` whether
- * somebody waits for a core, and lets others run if so. Any thread calls it, in microseconds. */
+/* Has each of the team's threads ask `waits`, between the steps of a run, whether somebody waits
+ * for a core, and let others run if so. To be called at most once for a team, before its runs;
+ * `waits` is called by any thread and must take microseconds. */
 typedef bool (*rn_threads_waits_fn)(void *context);
 void rn_threads_give_way(struct rn_threads *threads, rn_threads_waits_fn waits, void *context);
 

@@ -266,8 +266,3 @@ int batcher_best_batch(const struct batcher *batcher)
 {
     return batcher->curve.best;
 }
-
-int batcher_max_batch(const struct batcher *batcher)
-{
-    return batcher->curve.max;
-}

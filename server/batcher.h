@@ -68,8 +68,7 @@ uint64_t batcher_capacity_ns(const struct batcher *batcher, int n);
 uint64_t batcher_fastest_ns(const struct batcher *batcher, int n);
 /* A small batch size whose cost is not known yet, to be measured in an idle moment; else 0. */
 int batcher_unknown_size(const struct batcher *batcher);
-/* The smallest batch that is as quick per image as larger ones; and the largest there may be. */
+/* The smallest batch that is as quick per image as larger ones. */
 int batcher_best_batch(const struct batcher *batcher);
-int batcher_max_batch(const struct batcher *batcher);
 
 #endif

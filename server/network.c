@@ -7,7 +7,8 @@
 
 #include "server/text.h"
 
-const char *network_stage(const struct rn_layer *layer)
+/* "stem", "stage1", …, "head" */
+static const char *stage_name(const struct rn_layer *layer)
 {
     static const char *const names[] = {"stem",   "stage1", "stage2",
                                         "stage3", "stage4", [RN_STAGE_HEAD] = "head"};
@@ -38,7 +39,7 @@ static void write_layer(struct text *out, const struct rn_layer *layers,
                 layer->parameters, layer->flops, layer->receptive_field);
     text_format(out, ",\"jump\":%d,\"center\":", layer->jump);
     text_real(out, layer->center, 1);
-    text_member(out, "stage", network_stage(layer));
+    text_member(out, "stage", stage_name(layer));
     if (layer->block >= 0)
         text_format(out, ",\"block\":%d", layer->block);
     write_inputs(out, layers, layer);

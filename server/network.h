@@ -13,7 +13,5 @@ struct text;
 
 /* {"name",…,"layers":[…]}, a layer a line, without a newline at the end. */
 void network_write(struct text *out, const struct rn_model *model);
-/* "stem", "stage1", …, "head" of a layer. */
-const char *network_stage(const struct rn_layer *layer);
 
 #endif

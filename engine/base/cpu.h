@@ -1,4 +1,5 @@
-/* What this CPU can do, and how many of its cores are ours. Pure reads, any thread.
+/* What this CPU can do, and how many of its cores are ours; how the calling thread treats
+ * denormals. Any thread.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef RESNETD_ENGINE_BASE_CPU_H

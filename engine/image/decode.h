@@ -16,7 +16,6 @@
 
 struct decoder {
     enum rn_image_format format;
-    const char *name; /* of the library, for messages */
 
     /* The most bytes that decode() holds at once, the canvas included. */
     uint64_t (*memory)(const struct scan *scan);

@@ -309,7 +309,7 @@ static uint64_t memory_png(const struct scan *scan)
     return 2 * (uint64_t)png->idat_bytes + (unpacking > painting ? unpacking : painting);
 }
 
-const struct decoder decode_stb_png = {RN_FORMAT_PNG, "stb_image", memory_png, false, decode_png};
+const struct decoder decode_stb_png = {RN_FORMAT_PNG, memory_png, false, decode_png};
 
 #ifndef HAVE_TURBOJPEG
 
@@ -342,7 +342,6 @@ static uint64_t memory_jpeg(const struct scan *scan)
     return rgb + (planes > rgb ? planes : rgb);
 }
 
-const struct decoder decode_stb_jpeg = {RN_FORMAT_JPEG, "stb_image", memory_jpeg, false,
-                                        decode_jpeg};
+const struct decoder decode_stb_jpeg = {RN_FORMAT_JPEG, memory_jpeg, false, decode_jpeg};
 
 #endif

@@ -158,4 +158,4 @@ static uint64_t memory(const struct scan *scan)
            (buffered ? 2 * jpeg->plane_bytes : 0);
 }
 
-const struct decoder decode_turbo_jpeg = {RN_FORMAT_JPEG, "libjpeg-turbo", memory, true, decode};
+const struct decoder decode_turbo_jpeg = {RN_FORMAT_JPEG, memory, true, decode};

@@ -9,7 +9,6 @@
 #include "engine/image/scan.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #define MAX_CHUNKS 10000
 #define SIGNATURE_BYTES 8

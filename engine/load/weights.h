@@ -41,11 +41,11 @@ struct weights {
     void *storage; /* what names and texts point into; the loader's */
 };
 
-/* Checks a .safetensors file in memory (see the format's README and model.md's rules: header
- * length, first byte '{', no duplicate keys, dtype, shape x dtype = range, ranges cover the data
- * without hole or overlap) and lists its tensors. `bytes` is borrowed until weights_done.
- * `origin` stands in messages. RN_BAD_MODEL, RN_UNSUPPORTED_MODEL (a tensor of a dtype or with a
- * number of dimensions that no ResNet has), RN_NO_MEMORY. */
+/* Checks a .safetensors file in memory (see the format's README: header length, first byte '{', no
+ * duplicate keys, dtype, shape x dtype = range, ranges cover the data without hole or overlap) and
+ * lists its tensors. `bytes` is borrowed until weights_done. `origin` stands in messages.
+ * RN_BAD_MODEL, RN_UNSUPPORTED_MODEL (a tensor of a dtype or with a number of dimensions that no
+ * ResNet has), RN_NO_MEMORY. */
 enum rn_status safetensors_read(const uint8_t *bytes, size_t n, const char *origin,
                                 struct weights *out, struct rn_error *err)
     __attribute__((warn_unused_result));

@@ -386,7 +386,7 @@ static void pack_block(void *context, int block)
     }
 }
 
-/* The pool that pool_row is. */
+/* Whether it is the pool that the kernels have, see winograd_pool. */
 static bool takes_pool(const struct op_attrs *pool)
 {
     return pool && pool->kernel == 3 && pool->stride == 2 && pool->pad == 1;

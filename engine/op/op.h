@@ -19,7 +19,7 @@
 
 struct rn_threads;
 
-#define OP_MAX_KERNEL 15 /* largest side of a convolution's or a pool's window */
+#define OP_MAX_KERNEL 15 /* largest side of a convolution's window */
 #define OP_MAX_SIDE 16384
 #define OP_MAX_CHANNELS 131072
 

@@ -71,7 +71,7 @@ static const struct winograd_filter filters[WINOGRAD_KINDS] = {
                        .short_side = 7,
                        .row = {0, 1, 2, 3, 4, 5, 6},
                        .rows = 7,
-                       .name = "winograd4",
+                       .name = "winograd-stem",
                        .g = {{1.0 / 4, 0, 0, 0},
                              {0, 0, 0, -1.0 / 2},
                              {1.0 / 6, 1.0 / 6, 1.0 / 6, 1.0 / 6},

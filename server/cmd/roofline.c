@@ -26,9 +26,10 @@
 static const struct {
     const char *algorithm, *colour;
 } colours[] = {
-    {"direct", "#1f77b4"},      {"winograd4", "#d62728"},   {"winograd2", "#ff7f0e"},
-    {"winograd4/2", "#e377c2"}, {"winograd2/2", "#bcbd22"}, {"winograd6", "#17becf"},
-    {"strassen", "#8c564b"},    {"bf16x3", "#9467bd"},      {"gemm", "#2ca02c"},
+    {"direct", "#1f77b4"},        {"winograd4", "#d62728"},   {"winograd2", "#ff7f0e"},
+    {"winograd4/2", "#e377c2"},   {"winograd2/2", "#bcbd22"}, {"winograd6", "#17becf"},
+    {"winograd-stem", "#7f7f7f"}, {"strassen", "#8c564b"},    {"bf16x3", "#9467bd"},
+    {"gemm", "#2ca02c"},
 };
 #define N_COLOURS (sizeof colours / sizeof *colours)
 

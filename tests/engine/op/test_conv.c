@@ -459,14 +459,14 @@ Test(conv, takes_the_algorithm_that_the_shape_and_the_largest_batch_ask_for)
         bool direct;
         const char *algorithm;
     } cases[] = {
-        {64, 56, 3, 1, 1, false, "winograd6"},    {64, 56, 3, 1, 1, true, "direct"},
-        {512, 7, 3, 1, 8, false, "winograd2"},    {256, 14, 3, 1, 1, false, "winograd4"},
-        {256, 14, 3, 1, 8, false, "winograd4"},   {64, 56, 3, 2, 8, false, "winograd4/2"},
-        {512, 14, 3, 2, 8, false, "winograd2/2"}, {64, 56, 1, 1, 8, false, "direct"},
-        {16, 32, 3, 1, 8, false, "direct"},       {256, 14, 1, 1, 1, false, "strassen"},
-        {256, 14, 1, 1, 8, true, "direct"},       {256, 14, 1, 2, 8, false, "direct"},
-        {256, 15, 1, 1, 8, false, "direct"},      {256, 8, 1, 1, 8, false, "direct"},
-        {3, 224, 7, 2, 1, false, "winograd4"},    {3, 224, 7, 2, 8, true, "direct"},
+        {64, 56, 3, 1, 1, false, "winograd6"},     {64, 56, 3, 1, 1, true, "direct"},
+        {512, 7, 3, 1, 8, false, "winograd2"},     {256, 14, 3, 1, 1, false, "winograd4"},
+        {256, 14, 3, 1, 8, false, "winograd4"},    {64, 56, 3, 2, 8, false, "winograd4/2"},
+        {512, 14, 3, 2, 8, false, "winograd2/2"},  {64, 56, 1, 1, 8, false, "direct"},
+        {16, 32, 3, 1, 8, false, "direct"},        {256, 14, 1, 1, 1, false, "strassen"},
+        {256, 14, 1, 1, 8, true, "direct"},        {256, 14, 1, 2, 8, false, "direct"},
+        {256, 15, 1, 1, 8, false, "direct"},       {256, 8, 1, 1, 8, false, "direct"},
+        {3, 224, 7, 2, 1, false, "winograd-stem"}, {3, 224, 7, 2, 8, true, "direct"},
         {3, 32, 3, 1, 8, false, "direct"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
