@@ -131,11 +131,11 @@ static void print_text(const struct bench *b, const struct timing *t)
            100 * floor_share(b, t, total_work(t)));
     if (!b->layers)
         return;
-    printf("  %-28s %-10s %10s %10s %7s %10s %8s\n", "layer", "algorithm", "ms", "GFLOP/s",
+    printf("  %-28s %-13s %10s %10s %7s %10s %8s\n", "layer", "algorithm", "ms", "GFLOP/s",
            "% peak", "MB", "GB/s");
     for (size_t i = 0; i < t->n_steps; i++) {
         const double ms = layer_ms(t, i), bytes = (double)layer_bytes(t, i);
-        printf("  %-28s %-10s %10.4f %10.1f %7.0f %10.2f %8.1f\n", t->steps[i].name,
+        printf("  %-28s %-13s %10.4f %10.1f %7.0f %10.2f %8.1f\n", t->steps[i].name,
                t->steps[i].algorithm, ms, rate(t, t->steps[i].flops, ms),
                100 * rate(t, t->steps[i].work, ms) / peak, bytes / 1e6,
                ms > 0 ? bytes / ms / 1e6 : 0);
