@@ -112,17 +112,18 @@ static bool has_dot(const struct roofline *r, const char *algorithm)
 }
 
 /* The algorithms that there are dots of. */
+/* In the lower right corner, the last line just above the axis. */
 static void add_legend(struct text *out, const struct roofline *r)
 {
-    int y = BOTTOM - 110;
-    for (size_t i = 0; i < N_COLOURS; i++) {
+    int y = BOTTOM - 15;
+    for (size_t i = N_COLOURS; i-- > 0;) {
         if (!has_dot(r, colours[i].algorithm))
             continue;
         text_format(out,
                     "<circle cx=\"%d\" cy=\"%d\" r=\"5\" fill=\"%s\"/>"
                     "<text x=\"%d\" y=\"%d\">%s</text>\n",
-                    RIGHT - 110, y, colours[i].colour, RIGHT - 98, y + 4, colours[i].algorithm);
-        y += 20;
+                    RIGHT - 125, y, colours[i].colour, RIGHT - 113, y + 4, colours[i].algorithm);
+        y -= 20;
     }
 }
 
