@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: MIT */
 
+#define MEAN_RUN 64 /* values that are added up one after the other */
+
 SIMD vec activate(vec x, bool relu)
 {
     return relu ? vec_relu(x) : x;
@@ -25,13 +27,33 @@ static void larger(const float *a, int n, float *out)
         vec_store(out + at, vec_max(vec_load(a + at), vec_load(out + at)));
 }
 
+SIMD vec sum_run(const float *in, int n)
+{
+    vec sum = vec_set1(0.0f);
+    for (int j = 0; j < n; j++)
+        sum = vec_add(sum, vec_load(in + (size_t)j * CHANNEL_BLOCK));
+    return sum;
+}
+
+SIMD vec sum_runs(const float *in, int n)
+{
+    vec sum = vec_set1(0.0f);
+    for (int from = 0; from < n; from += MEAN_RUN)
+        sum = vec_add(sum, sum_run(in + (size_t)from * CHANNEL_BLOCK,
+                                   from + MEAN_RUN < n ? MEAN_RUN : n - from));
+    return sum;
+}
+
+/* Sums of sums of sums: the rounding errors of one over a whole large map would be seen. */
 static void mean(const float *in, int n, float *out)
 {
+    const int most = MEAN_RUN * MEAN_RUN;
     vec scale = vec_set1(1.0f / (float)n);
     for (int v = 0; v < CHANNEL_BLOCK; v += VEC_FLOATS) {
         vec sum = vec_set1(0.0f);
-        for (int j = 0; j < n; j++)
-            sum = vec_add(sum, vec_load(in + (size_t)j * CHANNEL_BLOCK + v));
+        for (int from = 0; from < n; from += most)
+            sum = vec_add(sum, sum_runs(in + (size_t)from * CHANNEL_BLOCK + v,
+                                        from + most < n ? most : n - from));
         vec_store(out + v, vec_mul(sum, scale));
     }
 }

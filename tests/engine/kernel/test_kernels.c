@@ -301,6 +301,23 @@ Test(kernels, element_wise_kernels_and_pools_equal_plain_loops)
     }
 }
 
+Test(kernels, the_mean_of_a_large_map_is_as_exact_as_that_of_a_small_one)
+{
+    enum { N = 384 * 384 };
+    float *map = aligned_alloc(64, N * CHANNEL_BLOCK * sizeof *map);
+    static _Alignas(64) float out[CHANNEL_BLOCK];
+    cr_assert_not_null(map);
+    for (size_t i = 0; i < (size_t)N * CHANNEL_BLOCK; i++)
+        map[i] = 0.1f;
+    for (size_t i = 0; i < kernels_count(); i++) {
+        kernels_at(i)->mean(map, N, out);
+        for (int c = 0; c < CHANNEL_BLOCK; c++)
+            cr_assert_float_eq((double)out[c], 0.1, 2e-6, "%s: %.9g", kernels_at(i)->name,
+                               (double)out[c]);
+    }
+    free(map);
+}
+
 Test(kernels, relu_leaves_what_is_not_a_number)
 {
     static _Alignas(64) float a[CHANNEL_BLOCK], zeros[CHANNEL_BLOCK], out[CHANNEL_BLOCK];
