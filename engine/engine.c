@@ -176,6 +176,15 @@ static enum rn_status name_from_path(struct rn_model *m, const char *path, struc
     return m->meta.name ? RN_OK : rn_fail(err, RN_NO_MEMORY, "out of memory for the model's name");
 }
 
+/* One that can be shown in a line. */
+static bool is_name(const char *name)
+{
+    for (const char *c = name; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+    return textfile_is_utf8(name, strlen(name));
+}
+
 static const char *or_empty(const char *text)
 {
     return text ? text : "";
@@ -232,8 +241,10 @@ static enum rn_status load(const struct opening *o)
     }
     if (status == RN_OK && !m->meta.name)
         status = name_from_path(m, o->origin, o->err);
-    if (status == RN_OK && !textfile_is_utf8(m->meta.name, strlen(m->meta.name)))
-        status = rn_fail(o->err, RN_BAD_ARGUMENT, "%.100s: its name is not UTF-8 text", o->origin);
+    if (status == RN_OK && !is_name(m->meta.name))
+        status =
+            rn_fail(o->err, RN_BAD_ARGUMENT,
+                    "%.100s: its name is not UTF-8 text without control characters", o->origin);
     return status;
 }
 

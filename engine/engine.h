@@ -28,7 +28,7 @@
 enum rn_interpolation { RN_BILINEAR, RN_BICUBIC };
 
 /* The longest side that a model may want. */
-#define RN_MAX_INPUT_SIDE 4096
+#define RN_MAX_INPUT_SIDE 2896 /* so that the positions of RN_MAX_BATCH images are an int */
 
 /* How pixels become the tensor that a network was trained on. Rounding is torchvision's,
  * resampling is Pillow's (8 bit, antialiased, two passes). */

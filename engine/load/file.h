@@ -10,7 +10,11 @@
 
 #include "engine/base/status.h"
 
-#define FILE_MAX_BYTES ((int64_t)8 << 30)
+#define FILE_MAX_BYTES ((size_t)8 << 30)
+
+/* Opens a regular file of *n bytes for reading; a FIFO's writer is not waited for. RN_IO. */
+enum rn_status file_open(const char *path, int *fd, size_t *n, struct rn_error *err)
+    __attribute__((warn_unused_result));
 
 /* *out is the regular file's *n bytes; the caller frees it. rest: called now and then, or NULL.
  * RN_IO (with the reason), RN_NO_MEMORY.

@@ -46,7 +46,7 @@ enum rn_status meta_read_labels(struct meta *meta, const char *path, struct rn_e
  * bilinear with its mean and std for a 7x7 stem, 32/32 with CIFAR-10's for a 3x3 stem), labels
  * (ImageNet-1k names for 1000 classes, else the index as text). RN_BAD_MODEL when the number of
  * labels, ids or golden logits is not `classes` or the crop is larger than the resized image; that
- * each value is in range (resize and crop 1…4096, std > 0) was checked by meta_read. RN_NO_MEMORY.
+ * each value is in range (resize and crop 1…2896, std > 0) was checked by meta_read. RN_NO_MEMORY.
  */
 enum rn_status meta_settle(struct meta *meta, int classes, bool imagenet_stem, struct rn_error *err)
     __attribute__((warn_unused_result));

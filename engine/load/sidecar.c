@@ -152,9 +152,35 @@ static enum rn_status read_topology(const struct source *source, const json_t *c
     return RN_OK;
 }
 
+/* timm's networks whose extra layers have no weights, so that nothing else tells them from a plain
+ * ResNet: those that smooth before they skip pixels, another pool or another activation. */
+static enum rn_status check_timm(const struct source *source, const json_t *config)
+{
+    static const char *const smoothed[] = {"resnetblur", "resnetaa", "resnextaa"};
+    const char *name = json_string_value(json_object_get(config, "architecture"));
+    const char *pool = json_string_value(json_object_get(config, "global_pool"));
+    const json_t *activation = json_object_get(json_object_get(config, "model_args"), "act_layer");
+    for (size_t i = 0; name && i < sizeof smoothed / sizeof *smoothed; i++)
+        if (!strncmp(name, smoothed[i], strlen(smoothed[i])))
+            return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
+                           "%.150s: %.60s smooths its maps, which this engine does not",
+                           source->where, name);
+    if (pool && strcmp(pool, "avg") != 0)
+        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
+                       "%.150s: global_pool is %.30s, this engine has avg", source->where, pool);
+    if (activation &&
+        (!json_is_string(activation) || strcmp(json_string_value(activation), "relu") != 0))
+        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
+                       "%.150s: act_layer is not relu, the only one this engine has",
+                       source->where);
+    return RN_OK;
+}
+
 static enum rn_status read_config(const struct source *source, const json_t *config)
 {
-    enum rn_status status = read_topology(source, config);
+    enum rn_status status = check_timm(source, config);
+    if (!status)
+        status = read_topology(source, config);
     if (!status)
         status = read_timm_recipe(source, json_object_get(config, "pretrained_cfg"));
     if (!status)

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "engine/load/file.h"
 
 /* Length of the UTF-8 sequence at the start of s[0…n), 0 where there is none: RFC 3629's table,
  * so neither overlong forms nor surrogates nor anything above U+10FFFF. NUL is refused, too. */
@@ -65,10 +68,16 @@ static enum rn_status check_text(const char *path, const char *text, size_t n, s
 enum rn_status textfile_read(const char *path, size_t max_bytes, char **out, size_t *n,
                              struct rn_error *err)
 {
-    FILE *file = fopen(path, "rbe");
-    if (!file)
+    int fd;
+    size_t size;
+    enum rn_status status = file_open(path, &fd, &size, err);
+    if (status != RN_OK)
+        return status;
+    FILE *file = fdopen(fd, "rb");
+    if (!file) {
+        (void)close(fd);
         return rn_fail(err, RN_IO, "%.150s: %s", path, strerror(errno));
-    enum rn_status status;
+    }
     /* One byte more than allowed tells a file that is too long; one is for the NUL. */
     char *text = malloc(max_bytes + 2);
     if (!text) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <criterion/criterion.h>
 
@@ -120,7 +121,7 @@ Test(meta, refuses_recipes_that_make_no_sense)
     expect_bad_preprocess("[224]", "JSON object");
     expect_bad_preprocess("{\"crop\": 224, \"crop\": 225}", "duplicate");
     expect_bad_preprocess("{\"cropp\": 224}", "the key cropp is not known");
-    expect_bad_preprocess("{\"crop\": 0}", "crop must be a whole number from 1 to 4096");
+    expect_bad_preprocess("{\"crop\": 0}", "crop must be a whole number from 1 to 2896");
     expect_bad_preprocess("{\"crop\": 4097}", "crop must be");
     expect_bad_preprocess("{\"crop\": 224.5}", "crop must be");
     expect_bad_preprocess("{\"resize\": -1}", "resize must be");
@@ -186,7 +187,7 @@ Test(meta, derives_the_side_that_is_not_said_from_the_one_that_is)
     } cases[] = {{"{\"crop\": 112}", 128, 112},
                  {"{\"resize\": 300}", 300, 224},
                  {"{\"resize\": 96}", 96, 96},
-                 {"{\"crop\": 4096}", 4096, 4096}};
+                 {"{\"crop\": 2896}", 2896, 2896}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct weights_text pairs[] = {
             {"resnetd.preprocess", cases[i].json},
@@ -381,4 +382,7 @@ Test(meta, says_why_the_labels_file_cannot_be_read)
     cr_assert_not_null(strstr(err.text, "labels.txt: No such file"));
     cr_assert_eq(meta_read_labels(&meta, folder_path(), &err), RN_IO);
     cr_assert_not_null(strstr(err.text, folder_path()));
+    cr_assert_eq(mkfifo(folder_file("fifo"), 0600), 0); /* whose writer would be waited for */
+    cr_assert_eq(meta_read_labels(&meta, folder_file("fifo"), &err), RN_IO);
+    cr_assert_not_null(strstr(err.text, "not a regular file"), "%s", err.text);
 }

@@ -212,6 +212,13 @@ Test(sidecar, refuses_a_transformers_config_it_cannot_follow)
         {"preprocessor_config.json", "{\"resample\": 1}", RN_BAD_MODEL, "resample"},
         {"preprocessor_config.json", "{\"rescale_factor\": 1.0}", RN_UNSUPPORTED_MODEL,
          "rescale_factor"},
+        {"config.json", "{\"architecture\": \"resnetblur50\"}", RN_UNSUPPORTED_MODEL,
+         "resnetblur50 smooths"},
+        {"config.json", "{\"architecture\": \"resnetaa50\"}", RN_UNSUPPORTED_MODEL, "resnetaa50"},
+        {"config.json", "{\"architecture\": \"resnet50\", \"global_pool\": \"max\"}",
+         RN_UNSUPPORTED_MODEL, "global_pool is max"},
+        {"config.json", "{\"model_args\": {\"act_layer\": \"silu\"}}", RN_UNSUPPORTED_MODEL,
+         "act_layer"},
         {"preprocessor_config.json", "{\"image_mean\": 0.5, \"image_std\": 0.5}", RN_BAD_MODEL,
          "image_mean"},
     };
