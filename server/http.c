@@ -77,6 +77,14 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
         conn->target = target;
         conn->target_end = target ? target + strlen(target) : NULL;
         conn->bad_target = !http_guard_target(target);
+        if (target && http_header_parameters(target) > HTTP_MAX_PARAMETERS) {
+            struct problem problem;
+            problem_set(&problem, PROBLEM_HEADER_TOO_LARGE, "the query has more than %d parameters",
+                        HTTP_MAX_PARAMETERS);
+            http_exchange_answer_raw(conn, &problem);
+            http_conn_abort(conn);
+            return NULL;
+        }
         if (conn->state == HTTP_CONN_IDLE) {
             const uint64_t accepted_ns = conn->since_ns;
             http_conn_enter(conn, HTTP_CONN_HEADER);
@@ -87,83 +95,19 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
     return NULL;
 }
 
-static enum MHD_Result guard_header(void *arg, enum MHD_ValueKind kind, const char *name,
-                                    size_t n_name, const char *value, size_t n_value)
-{
-    (void)kind;
-    http_guard_header(arg, name, n_name, value ? value : "", n_value);
-    return MHD_YES;
-}
-
-size_t http_uploads_left(const struct http *http)
-{
-    const size_t limit = http->options.max_upload_bytes;
-    return http->n_upload_bytes < limit ? limit - http->n_upload_bytes : 0;
-}
-
-static void uploads_full(const struct http *http, struct problem *problem)
-{
-    problem_set(problem, PROBLEM_UPLOADS_FULL,
-                "%zu bytes of uploads are in flight, the limit is %zu", http->n_upload_bytes,
-                http->options.max_upload_bytes);
-    problem->retry_after_ms = 1000;
-}
-
-/* What is wrong with the header, NULL for nothing. */
-static const char *find_fault(const struct http_exchange_full *exchange, const char *version,
-                              bool *has_encoding)
-{
-    const struct http_conn *conn = exchange->conn;
-    const bool follows = conn->http->strings_in_place && conn->target;
-    struct http_guard guard = {0};
-    if (follows)
-        http_guard_start(&guard, exchange->base.method, conn->target, conn->target_end, version);
-    (void)MHD_get_connection_values_n(conn->mhd, MHD_HEADER_KIND, guard_header, &guard);
-    if (follows) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(conn->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-        http_guard_end(&guard, exchange->base.method + info->header_size);
-    }
-    *has_encoding = guard.n_encodings > 0;
-    if (conn->bad_target || !http_guard_asterisk(exchange->base.method, exchange->base.path))
-        return "the target is not a well-formed absolute path";
-    return http_guard_verdict(&guard, version);
-}
-
-/* Refuses what breaks HTTP or is too large; `has_body` says whether more is to come. */
-static void check_header(struct http_exchange_full *exchange, const char *version, bool *has_body)
-{
-    struct http *http = exchange->conn->http;
-    struct http_exchange *base = &exchange->base;
-    const size_t limit = http->options.max_body_bytes;
-    struct problem problem;
-    bool has_encoding;
-    const char *fault = find_fault(exchange, version, &has_encoding);
-    const char *length = http_header(base, "Content-Length");
-    if (length)
-        base->declared_bytes = strtoll(length, NULL, 10);
-    *has_body = fault != NULL || has_encoding || base->declared_bytes > 0;
-    if (fault) {
-        problem_set(&problem, PROBLEM_BAD_HTTP, "%s", fault);
-        http_reply_problem(base, &problem);
-    } else if (base->declared_bytes > 0 && (uint64_t)base->declared_bytes > limit) {
-        problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has %lld bytes, the limit is %zu",
-                    (long long)base->declared_bytes, limit);
-        problem_number(&problem, "limit_bytes", (int64_t)limit);
-        http_reply_problem(base, &problem);
-    } else if (base->declared_bytes > 0 &&
-               (uint64_t)base->declared_bytes > http_uploads_left(http)) {
-        uploads_full(http, &problem);
-        http_reply_problem(base, &problem);
-    } else if (http->handlers.on_header) {
-        http->handlers.on_header(http->handlers.context, base);
-    }
-}
-
 static enum MHD_Result on_header(struct http_exchange_full *exchange, const char *version)
 {
     bool has_body;
-    check_header(exchange, version, &has_body);
+    if (http_header_bytes(exchange->conn) >
+        HTTP_MAX_HEADER) { /* no room for the library's answer */
+        struct problem problem;
+        problem_set(&problem, PROBLEM_HEADER_TOO_LARGE, "the header takes more than %u bytes",
+                    HTTP_MAX_HEADER);
+        http_exchange_answer_raw(exchange->conn, &problem);
+        exchange->linger = true;
+        return MHD_NO;
+    }
+    http_header_check(exchange, version, &has_body);
     http_conn_enter(exchange->conn, has_body ? HTTP_CONN_BODY : HTTP_CONN_WORKING);
     if (!exchange->replied || !has_body)
         return MHD_YES; /* the library comes back when the request is whole */
@@ -180,7 +124,7 @@ static enum MHD_Result on_body(struct http_exchange_full *exchange, const char *
         problem_set(&problem, PROBLEM_BODY_TOO_LARGE, "the body has more than %zu bytes", limit);
         problem_number(&problem, "limit_bytes", (int64_t)limit);
     } else if (http_exchange_growth(exchange, *n) > http_uploads_left(exchange->conn->http)) {
-        uploads_full(exchange->conn->http, &problem);
+        http_uploads_full(exchange->conn->http, &problem);
     } else if (http_exchange_append(exchange, bytes, *n)) {
         *n = 0;
         return MHD_YES;

@@ -42,6 +42,8 @@ struct http_exchange {
 struct http_handlers {
     /* Header read, body not: may reply at once (the body is then not kept). */
     void (*on_header)(void *context, struct http_exchange *exchange);
+    /* Instead of on_header: the server itself answers with a problem. May add header fields. */
+    void (*on_refused)(void *context, struct http_exchange *exchange);
     /* Body complete and within max_body_bytes. Must reply, now or later. */
     void (*on_request)(void *context, struct http_exchange *exchange);
     /* The client left after on_request and before http_reply: the answer is wanted by nobody. The

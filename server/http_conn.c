@@ -213,8 +213,7 @@ void http_conn_look(struct http *http)
 
 /* ---- deadlines ------------------------------------------------------------------------------- */
 
-/* The library notices the shutdown as it would notice the client leaving, and cleans up. */
-static void abort_conn(struct http_conn *conn)
+void http_conn_abort(struct http_conn *conn)
 {
     conn->state = HTTP_CONN_ABORTED;
     (void)shutdown(conn->fd, SHUT_RDWR);
@@ -225,7 +224,7 @@ static void refuse_slow(struct http_conn *conn, const char *detail)
     struct problem problem;
     problem_set(&problem, PROBLEM_UPLOAD_TIMEOUT, "%s", detail);
     http_exchange_answer_raw(conn, &problem);
-    abort_conn(conn);
+    http_conn_abort(conn);
 }
 
 static bool is_too_slow(const struct http_conn *conn, uint64_t age_ns)
@@ -246,7 +245,7 @@ static void check_deadline(struct http_conn *conn, uint64_t now_ns)
         limit_ns =
             ms * (uint64_t)(conn->fresh ? options->header_timeout_ms : options->idle_timeout_ms);
         if (age_ns > limit_ns || (draining && age_ns > DRAIN_IDLE_NS))
-            abort_conn(conn);
+            http_conn_abort(conn);
         break;
     case HTTP_CONN_HEADER:
         limit_ns = ms * (uint64_t)options->header_timeout_ms;
@@ -261,7 +260,7 @@ static void check_deadline(struct http_conn *conn, uint64_t now_ns)
         break;
     case HTTP_CONN_WRITING:
         if (age_ns > ms * (uint64_t)options->write_timeout_ms)
-            abort_conn(conn);
+            http_conn_abort(conn);
         break;
     case HTTP_CONN_WORKING:
     case HTTP_CONN_ABORTED:

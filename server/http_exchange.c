@@ -54,10 +54,11 @@ static bool take_id(char id[HTTP_ID_SIZE], const char *given)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
                                   "._-";
-    const size_t n = given ? strlen(given) : 0;
+    const size_t n = given ? http_guard_value(given, strlen(given)) : 0;
     if (n == 0 || n >= HTTP_ID_SIZE || strspn(given, allowed) != n)
         return false;
-    memcpy(id, given, n + 1);
+    memcpy(id, given, n);
+    id[n] = '\0';
     return true;
 }
 
@@ -255,10 +256,17 @@ void http_exchange_answer_raw(struct http_conn *conn, const struct problem *prob
     const int n_head = snprintf(head, sizeof head,
                                 "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\n"
                                 "Content-Type: %s\r\n"
-                                "Content-Length: %zu\r\nX-Request-Id: %s\r\n\r\n",
+                                "Content-Length: %zu\r\nX-Request-Id: %s\r\n",
                                 row->status, MHD_get_reason_phrase_for((unsigned)row->status), date,
                                 type, body ? n_body : 0, id);
-    if (n_head > 0 && send_raw(conn, head, (size_t)n_head) && body)
+    bool sent = n_head > 0 && send_raw(conn, head, (size_t)n_head);
+    for (int i = 0; exchange && sent && i < exchange->n_headers; i++) {
+        const char *name = exchange->headers[i].name, *value = exchange->headers[i].value;
+        sent = send_raw(conn, name, strlen(name)) && send_raw(conn, ": ", 2) &&
+               send_raw(conn, value, strlen(value)) && send_raw(conn, "\r\n", 2);
+    }
+    sent = sent && send_raw(conn, "\r\n", 2);
+    if (sent && body)
         (void)send_raw(conn, body, n_body);
     free(body);
     if (exchange) {

@@ -62,6 +62,13 @@ static bool is_authority(const char *text, size_t n)
     return true;
 }
 
+size_t http_guard_value(const char *text, size_t n)
+{
+    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
+        n--;
+    return n;
+}
+
 bool http_guard_target(const char *target)
 {
     if (target && strcmp(target, "*") == 0)
@@ -126,7 +133,7 @@ void http_guard_header(struct http_guard *guard, const char *name, size_t n_name
     } else if (strcasecmp(name, "Host") == 0) {
         if (guard->n_hosts++ > 0)
             guard->fault = "Host stands twice";
-        else if (!is_authority(value, n_value))
+        else if (!is_authority(value, http_guard_value(value, n_value)))
             guard->fault = "Host is not a host name or address with an optional port";
     }
 }

@@ -18,6 +18,11 @@
 
 #define HTTP_MAX_REPLY_HEADERS 12
 #define HTTP_CONNECTION_MEMORY 32768u /* of the library; larger pools are slower */
+/* What of it a header may take, so that an answer finds room; the library keeps so many bytes for
+ * each field and parameter; and parameters it would not even refuse if they took all of it. */
+#define HTTP_MAX_HEADER (HTTP_CONNECTION_MEMORY - 4096)
+#define HTTP_FIELD_BYTES 64
+#define HTTP_MAX_PARAMETERS 100
 
 /* What an entry of the watching epoll is: first member of struct http_conn and struct http_linger.
  */
@@ -114,6 +119,9 @@ struct http_guard {
 };
 /* The raw request target: absolute path, printable ASCII, whole percent escapes, no %00; or "*". */
 bool http_guard_target(const char *target);
+/* Length of a field's value without the blanks at its end, which are no part of it (RFC 9110
+ * section 5.5), but in the library's. */
+size_t http_guard_value(const char *text, size_t n);
 /* False for a "*", the server as a whole, of a method other than OPTIONS (RFC 9112 3.2.4). */
 bool http_guard_asterisk(const char *method, const char *path);
 void http_guard_header(struct http_guard *guard, const char *name, size_t n_name, const char *value,
@@ -134,10 +142,6 @@ void http_tls_options(bool on, struct MHD_OptionItem items[HTTP_TLS_OPTIONS]);
 /* For an answer that the library does not write. */
 bool http_tls_send(struct MHD_Connection *mhd, const void *bytes, size_t n);
 
-/* ---- http.c ---------------------------------------------------------------------------------- */
-/* Memory that all bodies together may still take. */
-size_t http_uploads_left(const struct http *http);
-
 /* ---- http_exchange.c ------------------------------------------------------------------------- */
 /* NULL when out of memory. method and path are borrowed from the library. */
 struct http_exchange_full *http_exchange_new(struct http_conn *conn, const char *method,
@@ -153,6 +157,18 @@ enum MHD_Result http_exchange_queue(struct http_exchange_full *exchange);
  * (exchange NULL) or of a body. The connection must be closed after it. */
 void http_exchange_answer_raw(struct http_conn *conn, const struct problem *problem);
 
+/* ---- http_header.c --------------------------------------------------------------------------- */
+/* Parameters of a target's query, at least 1. */
+int http_header_parameters(const char *target);
+/* Bytes of the library's memory for the connection that the request's header takes. */
+size_t http_header_bytes(const struct http_conn *conn);
+/* Refuses what breaks HTTP or announces too much; `has_body` says whether more is to come. Else the
+ * handler has it. */
+void http_header_check(struct http_exchange_full *exchange, const char *version, bool *has_body);
+/* Memory that all bodies together may still take. */
+size_t http_uploads_left(const struct http *http);
+void http_uploads_full(const struct http *http, struct problem *problem);
+
 /* ---- http_memory.c --------------------------------------------------------------------------- */
 /* A new connection has bytes to read, and none was read yet. */
 void http_memory_peek(struct http_conn *conn);
@@ -167,6 +183,9 @@ struct http_conn *http_conn_new(struct http *http, struct MHD_Connection *mhd);
 void http_conn_free(struct http_conn *conn);
 void http_conn_enter(struct http_conn *conn, enum http_conn_state state);
 /* Suspends inside the access handler and watches whether the client leaves. */
+/* Ends it: the library notices the shutdown as it would notice the client leaving, and cleans up.
+ */
+void http_conn_abort(struct http_conn *conn);
 void http_conn_suspend(struct http_conn *conn);
 void http_conn_resume(struct http_conn *conn);
 /* Has the library run in this turn of the loop. */

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "server/accesslog.h"
 #include "server/api_admin.h"
@@ -162,9 +163,12 @@ static bool was_passed_on(const struct http_exchange *exchange)
 /* What stands behind "Authorization: Bearer", NULL without it. */
 static const char *bearer(const struct http_exchange *exchange)
 {
-    static const char scheme[] = "Bearer ";
+    static const char scheme[] = "Bearer "; /* in any case, RFC 9110 section 11.1 */
     const char *given = http_header(exchange, "Authorization");
-    return given && strncmp(given, scheme, strlen(scheme)) == 0 ? given + strlen(scheme) : NULL;
+    if (!given || strncasecmp(given, scheme, strlen(scheme)) != 0)
+        return NULL;
+    given += strlen(scheme);
+    return given + strspn(given, " ");
 }
 
 /* In a time that does not tell how much of it was right. */
@@ -278,12 +282,21 @@ static void on_header(void *context, struct http_exchange *exchange)
     const enum problem_type type = obstacle(api, exchange, route);
     if (!route || route->access != OPERATORS)
         allow_origin(api, exchange);
+    if (route && strcmp(exchange->method, "OPTIONS") == 0)
+        return; /* whatever body comes with it */
     if (type != PROBLEM_NONE) {
         if (routes_spares_body(exchange))
             refuse(exchange, route, type);
     } else if (route->header) {
         route->header(api, exchange);
     }
+}
+
+static void on_refused(void *context, struct http_exchange *exchange)
+{
+    const struct route *route = find(exchange->path);
+    if (!route || route->access != OPERATORS)
+        allow_origin(context, exchange);
 }
 
 static void on_request(void *context, struct http_exchange *exchange)
@@ -346,6 +359,7 @@ static char *write_problem(void *context, const struct http_exchange *exchange,
 
 const struct http_handlers routes_handlers = {
     .on_header = on_header,
+    .on_refused = on_refused,
     .on_request = on_request,
     .on_gone = on_gone,
     .on_completed = on_completed,

@@ -96,8 +96,11 @@ const struct http_options http_usual = {
 struct http_test *http_test_start(const struct http_options *options)
 {
     struct http_test *server = calloc(1, sizeof *server);
-    const struct http_handlers handlers = {on_header,    on_request, on_gone,
-                                           on_completed, server,     NULL};
+    const struct http_handlers handlers = {.on_header = on_header,
+                                           .on_request = on_request,
+                                           .on_gone = on_gone,
+                                           .on_completed = on_completed,
+                                           .context = server};
     struct rn_error err = {0};
     sem_init(&server->waiting, 0, 0);
     sem_init(&server->gone, 0, 0);

@@ -94,6 +94,54 @@ Test(http_limits, takes_a_header_of_many_lines_that_comes_in_pieces)
     http_test_finish(server);
 }
 
+Test(http_limits, answers_header_fields_up_to_what_leaves_room_for_an_answer)
+{
+    static char request[40000];
+    struct http_test *server = http_test_start(&http_usual);
+    for (int n = 25000; n<36000; n += n> 27500 && n < 33000 ? 50 : 500) {
+        char answer[HTTP_TEST_ANSWER_BYTES];
+        const int fd = http_test_dial(server);
+        (void)snprintf(request, sizeof request, "GET /echo HTTP/1.1\r\nHost: a\r\nX: %0*d\r\n\r\n",
+                       n, 0);
+        http_test_say(fd, request);
+        const int status = http_test_status(http_test_hear(fd, answer));
+        cr_expect_eq(status, n <= 28508 ? 200 : 431, "%d bytes: %s", n, answer);
+        close(fd);
+    }
+    http_test_finish(server);
+}
+
+Test(http_limits, refuses_more_parameters_than_anybody_needs_at_once)
+{
+    char request[2100];
+    struct http_test *server = http_test_start(&http_usual);
+    for (int n = 99; n < 600; n += n < 103 ? 1 : 37) {
+        char answer[HTTP_TEST_ANSWER_BYTES];
+        const int fd = http_test_dial(server);
+        char *at = stpcpy(request, "GET /echo?a=");
+        for (int i = 1; i < n; i++)
+            at = stpcpy(at, "&b=");
+        (void)stpcpy(at, " HTTP/1.1\r\nHost: a\r\n\r\n");
+        http_test_say(fd, request);
+        http_test_hear(fd, answer);
+        cr_expect_eq(http_test_status(answer), n <= 100 ? 200 : 431, "%d: %s", n, answer);
+        cr_expect(n <= 100 || http_test_is_closed(fd));
+        close(fd);
+    }
+    http_test_finish(server);
+}
+
+Test(http_limits, takes_blanks_behind_a_value_for_no_part_of_it)
+{
+    struct http_test *server = http_test_start(&http_usual);
+    http_test_expect(server, "GET /echo HTTP/1.1\r\nHost: a \t\r\nX-Request-Id: abc \r\n\r\n", 200,
+                     "X-Request-Id: abc\r\n");
+    http_test_expect(
+        server, "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \r\n\r\n0\r\n\r\n",
+        400, "chunked");
+    http_test_finish(server);
+}
+
 Test(http_limits, refuses_a_declared_body_that_is_too_large_before_it_comes)
 {
     struct http_test *server = http_test_start(&http_usual);
