@@ -70,7 +70,8 @@ void config_print_help(FILE *out)
         column += fprintf(out, " %s", arguments[option->type]);
         char text[512], standard[80];
         print_default(standard, sizeof(standard), option);
-        snprintf(text, sizeof(text), "%s%s", option->help, standard);
+        snprintf(text, sizeof(text), "%s%s%s", option->help, standard,
+                 option->reloadable ? "" : " [restart]");
         print_wrapped(out, column, text);
     }
 }

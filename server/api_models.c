@@ -67,9 +67,14 @@ static bool read_name(const struct http_exchange *exchange, char name[MAX_NAME +
                       struct problem *problem)
 {
     const char *given = exchange->path + strlen("/models/");
-    if (strlen(given) > MAX_NAME || strchr(given, '=')) {
-        problem_parameter(problem, "name",
-                          "a model's name has at most %d bytes and no =", MAX_NAME);
+    bool good = strlen(given) <= MAX_NAME;
+    for (const char *c = given; *c != '\0' && good; c += text_visible(c))
+        good = text_visible(c) > 0 && *c != '=';
+    if (!good) {
+        problem_parameter(
+            problem, "name",
+            "a model's name is UTF-8 text of at most %d bytes without = and control characters",
+            MAX_NAME);
         return false;
     }
     (void)snprintf(name, MAX_NAME + 1, "%s", given);
@@ -90,6 +95,21 @@ static bool read_text(const json_t *object, const char *key, const char **out,
     }
     problem_parameter(problem, key, "%s is a text of less than %d bytes", key, MAX_PATH);
     return false;
+}
+
+/* Nobody is to believe that something was heeded which was not even read. */
+static bool knows_members(const json_t *object, struct problem *problem)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        if (strcmp(key, "path") == 0 || strcmp(key, "labels") == 0)
+            continue;
+        problem_parameter(problem, key, "%.64s is not known, path and labels are", key);
+        return false;
+    }
+    return true;
 }
 
 static void loaded(void *context, enum rn_status status, const struct rn_error *err)
@@ -116,6 +136,12 @@ static bool start_load(const struct api *api, struct http_exchange *exchange,
 {
     const char *path, *labels;
     char name[MAX_NAME + 1], text[MAX_NAME + MAX_PATH + 2];
+    if (exchange->body_bytes == 0) {
+        problem_set(
+            problem, PROBLEM_EMPTY_BODY,
+            "what is to be loaded is in a body like {\"path\":\"/models/new.safetensors\"}");
+        return false;
+    }
     json_t *json = api_json_load(exchange->body, exchange->body_bytes, problem);
     struct change *change = calloc(1, sizeof *change);
     bool ok = false;
@@ -125,7 +151,7 @@ static bool start_load(const struct api *api, struct http_exchange *exchange,
         problem_set(problem, PROBLEM_BAD_JSON,
                     "the body is an object like "
                     "{\"path\":\"/models/new.safetensors\"}");
-    } else if (json && read_name(exchange, name, problem) &&
+    } else if (json && read_name(exchange, name, problem) && knows_members(json, problem) &&
                read_text(json, "path", &path, problem) &&
                read_text(json, "labels", &labels, problem)) {
         (void)snprintf(text, sizeof text, "%s=%s", name, path);

@@ -1,6 +1,7 @@
 /* The program: one table of subcommands. What a command does is in cmd/<name>.c.
  *
  * SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -47,6 +48,15 @@ static bool hold_standard_streams(void)
     return true;
 }
 
+/* What was printed has arrived, or the command has failed. */
+static int end(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    (void)fprintf(stderr, "resnetd: standard output: %s\n", strerror(errno));
+    return code == CMD_OK ? CMD_FAILED : code;
+}
+
 int main(int argc, char **argv, char **envp)
 {
     if (!hold_standard_streams())
@@ -59,16 +69,16 @@ int main(int argc, char **argv, char **envp)
     for (size_t i = 0; i < N_COMMANDS; i++) {
         names[i] = commands[i].name;
         if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 2, argv + 2, envp);
+            return end(commands[i].run(argc - 2, argv + 2, envp));
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return CMD_OK;
+        return end(CMD_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         (void)printf("resnetd %s (%s)\n", RESNETD_VERSION, RESNETD_COMMIT);
-        return CMD_OK;
+        return end(CMD_OK);
     }
     const char *nearest = config_nearest(argv[1], names, N_COMMANDS);
     (void)fprintf(stderr, "resnetd: there is no command '%s'", argv[1]);

@@ -137,7 +137,8 @@ static void parsed(void *context, struct request *request)
         request_late(&request->problem, "receive"); /* for nobody */
     else if (request->problem.type == PROBLEM_NONE && n_more < 0)
         problem_set(&request->problem, PROBLEM_INTERNAL, "the request was parsed to no image");
-    else if (request->problem.type == PROBLEM_NONE && n_more > 0)
+    else if (request->problem.type == PROBLEM_NONE && pipeline_can_meet(pipeline, request) &&
+             n_more > 0)
         (void)pipeline_admit(pipeline, request->model, n_more, request->deadline_ns,
                              &request->problem);
     if (request->problem.type != PROBLEM_NONE || !pipeline_admit_preview(pipeline, request)) {

@@ -89,6 +89,21 @@ bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, 
                  &request->predicted_ns, &request->problem);
 }
 
+bool pipeline_can_meet(const struct pipeline *pipeline, struct request *request)
+{
+    uint64_t predicted_ns;
+    const uint64_t now_ns = uv_hrtime(), deadline_ns = request->deadline_ns;
+    const uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    if (!request->redated)
+        return true;
+    const uint64_t needed_ns =
+        bound_ns(pipeline, request->model, request->n_images, now_ns, &predicted_ns);
+    if (left_ns > 0 && needed_ns <= left_ns)
+        return true;
+    request_unmeetable(&request->problem, needed_ns, left_ns);
+    return false;
+}
+
 bool pipeline_admit_alone(const struct pipeline *pipeline, struct problem *problem)
 {
     if (pipeline->alone)

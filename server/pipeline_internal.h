@@ -51,6 +51,9 @@ void pipeline_drop_waiting(struct pipeline *pipeline);
 /* pipeline_admit() for a request whose body is there; notes when that was, and what was predicted.
  */
 bool pipeline_admit_request(struct pipeline *pipeline, struct request *request, int n_images);
+/* Whether there is time for a request whose body brought another deadline than the one that it was
+ * admitted with; its problem says so if not. */
+bool pipeline_can_meet(const struct pipeline *pipeline, struct request *request);
 /* A request that keeps a preview takes one of few seats, until it is done; false with its problem
  * set when all are taken. */
 bool pipeline_admit_preview(struct pipeline *pipeline, struct request *request);

@@ -66,6 +66,7 @@ struct request {
     int explain_class;     /* of this class; < 0: of the best one */
     atomic_bool cancelled; /* the client left: what has not started will not */
     uint64_t arrived_ns, received_ns, deadline_ns;
+    bool redated; /* by parse: the body set another deadline than the one it was admitted with */
     uint64_t admitted_ns, predicted_ns; /* the pipeline's: when it took it, for how long */
     struct problem problem;             /* of the request as a whole (parse failed, refused) */
     /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets

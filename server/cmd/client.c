@@ -51,7 +51,8 @@ static int connect_unix(const char *path)
 static bool split(const char *listen, char *host, size_t size, const char **port)
 {
     const char *colon = strrchr(listen, ':');
-    if (!colon || !colon[1])
+    char *end;
+    if (!colon || colon[1] < '0' || colon[1] > '9' || strtol(colon + 1, &end, 10) > 65535 || *end)
         return false;
     size_t n = (size_t)(colon - listen);
     if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']') {

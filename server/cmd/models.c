@@ -133,14 +133,14 @@ static void show(struct models *models)
 
 static void log_fresh(const struct registry *fresh, int n_threads)
 {
+    char name[512];
     for (const struct registry_model *m = registry_first(fresh); m; m = m->next)
-        log_event(
-            LOG_INFO, "model ready",
-            "name=\"%s\" architecture=%s kernels=%s classes=%d max_batch=%d weights_bytes=%zu "
-            "arena_bytes=%zu digest=%s",
-            m->info->name, m->info->architecture, m->info->kernels, m->info->classes,
-            m->info->max_batch, m->info->weights_bytes, rn_model_arena_bytes(m->model, n_threads),
-            m->info->digest);
+        log_event(LOG_INFO, "model ready",
+                  "%s architecture=%s kernels=%s classes=%d max_batch=%d weights_bytes=%zu "
+                  "arena_bytes=%zu digest=%s",
+                  metrics_label(name, sizeof name, "name", m->info->name), m->info->architecture,
+                  m->info->kernels, m->info->classes, m->info->max_batch, m->info->weights_bytes,
+                  rn_model_arena_bytes(m->model, n_threads), m->info->digest);
 }
 
 /* Models whose speed nobody knows yet are measured when the server is idle. */
@@ -268,7 +268,8 @@ bool models_remove(struct models *models, const char *name)
     const struct registry_model *first = registry_first(models->registry);
     if (!first || !first->next || !registry_remove(models->registry, name))
         return false;
-    log_event(LOG_INFO, "model removed", "name=\"%s\"", name);
+    char label[512];
+    log_event(LOG_INFO, "model removed", "%s", metrics_label(label, sizeof label, "name", name));
     show(models);
     return true;
 }

@@ -41,10 +41,15 @@ bool offline_flags(const char *usage, const struct flag *flags, size_t n, int *a
     return false;
 }
 
+static void warn(const char *sentence)
+{
+    offline_complain("%s", sentence);
+}
+
 enum cmd_exit offline_settings(char **envp, struct config *config)
 {
     struct config_error err;
-    if (config_load(config, 0, NULL, envp, NULL, &err))
+    if (config_load(config, 0, NULL, envp, warn, &err))
         return CMD_OK;
     offline_complain("%s", err.text);
     return CMD_USAGE;

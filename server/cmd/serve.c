@@ -432,7 +432,8 @@ int cmd_serve(int argc, char **argv, char **envp)
         (void)printf("usage: resnetd serve [--check] [--config FILE] [--KEY VALUE]…\n\n"
                      "Each option is also a key of the JSON file and an environment variable:\n"
                      "--max-body-bytes is max_body_bytes and RESNETD_MAX_BODY_BYTES.\n"
-                     "--check reads the settings and the models, and exits.\n\n");
+                     "--check reads the settings and the models, and exits.\n"
+                     "What SIGHUP does not change is marked [restart].\n\n");
         config_print_help(stdout);
         return CMD_OK;
     }

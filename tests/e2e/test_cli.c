@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/e2e/support_server.h"
@@ -201,6 +202,18 @@ static char *draw(const char *model)
     cr_assert_eq(unlink(path), 0);
     cr_assert(is_well_formed(svg), "%s", svg);
     return svg;
+}
+
+Test(e2e_cli, what_cannot_be_printed_is_a_failure)
+{
+    static const char *const words[] = {"inspect", "classify --json " PHOTO, "--version", "--help"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char command[300];
+        (void)snprintf(command, sizeof command, "\"$RESNETD_BINARY\" %s >/dev/full 2>/dev/null",
+                       words[i]);
+        const int status = system(command);
+        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s: %d", words[i], status);
+    }
 }
 
 Test(e2e_cli, inspect_draws_the_network)

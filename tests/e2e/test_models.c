@@ -111,6 +111,19 @@ Test(e2e_models, a_bad_one_changes_nothing)
         &reply);
     reply_is_problem(&reply, 400, "bad-json");
     reply_done(&reply);
+    static const char misspelt[] = "{\"path\":\"" MODEL "\",\"lables\":\"x\"}";
+    ask(&server,
+        &(struct ask){
+            .method = "PUT", .path = "/models/one", .body = misspelt, .n = strlen(misspelt)},
+        &reply);
+    reply_is_problem(&reply, 400, "bad-parameter");
+    reply_done(&reply);
+    ask(&server, &(struct ask){.method = "PUT", .path = "/models/one"}, &reply);
+    reply_is_problem(&reply, 400, "empty-body");
+    reply_done(&reply);
+    put(&server, "a%0ab", MODEL, &reply);
+    reply_is_problem(&reply, 400, "bad-parameter");
+    reply_done(&reply);
     cr_assert_eq(server_metric(&server, "resnetd_model_reloads_total{result=\"failed\"}"), 2);
     classify(&server, "?model=one", 200);
     server_stop(&server);

@@ -537,7 +537,7 @@ Test(e2e_v2, a_timeout_is_microseconds)
         if (timeouts[i].in_time)
             cr_assert_eq(reply.status, 200, "%s", reply.body);
         else
-            is_error(&reply, 504, "deadline");
+            is_error(&reply, 503, "deadline");
         reply_done(&reply);
     }
     free(file);
