@@ -80,7 +80,8 @@ void http_header_check(struct http_exchange_full *exchange, const char *version,
 {
     struct http *http = exchange->conn->http;
     struct http_exchange *base = &exchange->base;
-    const size_t limit = http->options.max_body_bytes;
+    const size_t all = http->options.max_upload_bytes, one = http->options.max_body_bytes;
+    const size_t limit = one < all ? one : all;
     struct problem problem;
     bool has_encoding;
     const char *fault = find_fault(exchange, version, &has_encoding);

@@ -72,13 +72,23 @@ static bool remove_stale(const struct sockaddr_un *address, socklen_t n)
     return stale;
 }
 
+static enum rn_status check_path(const char *listen_text, struct rn_error *err)
+{
+    const size_t n = strlen(listen_text) - strlen("unix:");
+    const size_t room = sizeof((struct sockaddr_un){0}).sun_path;
+    return n > 0 && n < room
+               ? RN_OK
+               : rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: the path has 1 to %zu bytes",
+                         listen_text, room - 1);
+}
+
 static enum rn_status open_unix(const char *listen_text, struct listener *out, struct rn_error *err)
 {
     const char *path = listen_text + strlen("unix:");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (path[0] == '\0' || strlen(path) >= sizeof address.sun_path)
-        return rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: the path has 1 to %zu bytes",
-                       listen_text, sizeof address.sun_path - 1);
+    const enum rn_status status = check_path(listen_text, err);
+    if (status != RN_OK)
+        return status;
     memcpy(address.sun_path, path, strlen(path));
     int fd = listen_at((const struct sockaddr *)&address, sizeof address);
     if (fd < 0 && errno == EADDRINUSE && remove_stale(&address, sizeof address))
@@ -147,17 +157,25 @@ static bool says(int fd, int option, int wanted)
     return getsockopt(fd, SOL_SOCKET, option, &value, &n) == 0 && value == wanted;
 }
 
+static enum rn_status check_descriptor(const char *listen_text, struct rn_error *err)
+{
+    const char *digits = listen_text + strlen("fd:");
+    const size_t n = strspn(digits, "0123456789");
+    return n > 0 && n <= 5 && digits[n] == '\0'
+               ? RN_OK
+               : rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: expected fd: and a number",
+                         listen_text);
+}
+
 /* A socket that was open when we started: its maker may keep it and share it with others, so it is
  * closed, never shut down, and a socket file stays. */
 static enum rn_status adopt(const char *listen_text, const char *scheme, struct listener *out,
                             struct rn_error *err)
 {
-    const char *digits = listen_text + strlen("fd:");
-    const size_t n = strspn(digits, "0123456789");
-    if (n == 0 || n > 5 || digits[n] != '\0')
-        return rn_fail(err, RN_BAD_ARGUMENT, "listen address %s: expected fd: and a number",
-                       listen_text);
-    const int fd = atoi(digits);
+    const enum rn_status status = check_descriptor(listen_text, err);
+    if (status != RN_OK)
+        return status;
+    const int fd = atoi(listen_text + strlen("fd:"));
     if (!says(fd, SO_TYPE, SOCK_STREAM) || !says(fd, SO_ACCEPTCONN, 1))
         return rn_fail(err, RN_BAD_ARGUMENT,
                        "listen address %s: descriptor %d is not a listening stream socket",
@@ -173,6 +191,40 @@ static enum rn_status adopt(const char *listen_text, const char *scheme, struct 
     return RN_OK;
 }
 
+/* The addresses of HOST:PORT, to be freed by freeaddrinfo; *any: there was no HOST. */
+static enum rn_status resolve(const char *listen, struct addrinfo **found, bool *any,
+                              struct rn_error *err)
+{
+    char host[256], port[8];
+    if (!split(listen, host, sizeof host, port, sizeof port))
+        return rn_fail(err, RN_BAD_ARGUMENT,
+                       "listen address %s: expected HOST:PORT, :PORT, [::1]:PORT, unix:/path or "
+                       "fd:NUMBER",
+                       listen);
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    *any = host[0] == '\0';
+    const int failure = getaddrinfo(*any ? NULL : host, port, &hints, found);
+    return failure == 0
+               ? RN_OK
+               : rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, gai_strerror(failure));
+}
+
+enum rn_status listen_check(const char *listen, struct rn_error *err)
+{
+    struct addrinfo *found = NULL;
+    bool any;
+    if (strncmp(listen, "fd:", strlen("fd:")) == 0)
+        return check_descriptor(listen, err);
+    if (strncmp(listen, "unix:", strlen("unix:")) == 0)
+        return check_path(listen, err);
+    const enum rn_status status = resolve(listen, &found, &any, err);
+    if (status == RN_OK)
+        freeaddrinfo(found);
+    return status;
+}
+
 enum rn_status listen_open(const char *listen, const char *scheme, struct listener *out,
                            struct rn_error *err)
 {
@@ -185,24 +237,16 @@ enum rn_status listen_open(const char *listen, const char *scheme, struct listen
             *out = listener;
         return status;
     }
-    char host[256], port[8];
-    if (!split(listen, host, sizeof host, port, sizeof port))
-        return rn_fail(err, RN_BAD_ARGUMENT,
-                       "listen address %s: expected HOST:PORT, :PORT, [::1]:PORT, unix:/path or "
-                       "fd:NUMBER",
-                       listen);
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
-    const int failure = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
-    if (failure != 0)
-        return rn_fail(err, RN_IO, "cannot listen on %s: %s", listen, gai_strerror(failure));
+    bool any;
+    const enum rn_status status = resolve(listen, &found, &any, err);
+    if (status != RN_OK)
+        return status;
     int cause = EADDRNOTAVAIL;
     for (int pass = 0; pass < 2 && listener.fd < 0; pass++) {
         /* without a host, :: first: it serves IPv4, too */
         for (const struct addrinfo *a = found; a && listener.fd < 0; a = a->ai_next) {
-            if (host[0] == '\0' && (a->ai_family == AF_INET6) != (pass == 0))
+            if (any && (a->ai_family == AF_INET6) != (pass == 0))
                 continue;
             listener.fd = listen_at(a->ai_addr, a->ai_addrlen);
             if (listener.fd < 0)

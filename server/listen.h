@@ -20,6 +20,10 @@ struct listener {
  * was to be listened on. */
 enum rn_status listen_open(const char *listen, const char *scheme, struct listener *out,
                            struct rn_error *err) __attribute__((warn_unused_result));
+/* Whether `listen` is an address that could be listened on, were it free. Fails like listen_open.
+ */
+enum rn_status listen_check(const char *listen, struct rn_error *err)
+    __attribute__((warn_unused_result));
 /* From now on nobody new is let in, so that the backlog can be emptied before the socket is closed,
  * which would reset who came meanwhile. Not for a passed socket, which others go on using. */
 void listen_shut(const struct listener *listener);

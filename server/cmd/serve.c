@@ -31,6 +31,7 @@
 #include "server/cmd/pace.h"
 #include "server/cmd/pool.h"
 #include "server/cmd/watchdog.h"
+#include "server/listen.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/notify.h"
@@ -402,10 +403,18 @@ static enum rn_status serve(struct serve *s, struct rn_error *err)
     return RN_OK;
 }
 
-/* Settings and models as serving would load them. */
+/* Settings and models as serving would load them, addresses as far as can be said without them. */
 static void check(struct serve *s)
 {
+    const char *const addresses[] = {s->config.listen, s->config.admin_listen,
+                                     s->config.agent_listen};
     struct rn_error err = {0};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
+        if (addresses[i][0] != '\0' && listen_check(addresses[i], &err) != RN_OK) {
+            complain(err.text);
+            s->exit_code = CMD_FAILED;
+            return;
+        }
     if (models_check(s->models, &err) == RN_OK) {
         (void)printf("settings and models are good\n");
     } else {

@@ -311,6 +311,9 @@ Test(e2e_life, wrong_settings_are_named_and_check_says_before_it_matters)
     } runs[] = {
         {"serve --check", 0, ""},
         {"serve --check --max-batch 257", 2, "--max-batch"},
+        {"serve --check --admin-listen garbage", 1, "garbage"},
+        {"serve --check --agent-listen 127.0.0.1:99999", 1, "99999"},
+        {"serve --check --agent-listen unix:", 1, "path"},
         {"serve --max-bacth 4", 2, "did you mean --max-batch?"},
         {"serve --check --model README.md", 3, "README.md"},
         {"serve --check --model nothing-here", 3, "nothing-here"},
