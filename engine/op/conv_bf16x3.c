@@ -441,8 +441,7 @@ enum rn_status conv_bf16x3_prepare(const struct op_spec *spec, struct arena *are
         goto no_memory;
     find_tiles(c);
     op_pack(spec, c->out_blocks, pack_block, &(struct packing){c, weights});
-    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
-        bias[o] = spec->params.bias[o];
+    op_pack_bias(spec, bias);
     c->weights = weights;
     c->bias = bias;
     *out = (struct op_prepared){.data = c, .run = run, .algorithm = "bf16x3"};

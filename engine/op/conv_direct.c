@@ -480,8 +480,7 @@ enum rn_status conv_direct_prepare(const struct op_spec *spec, struct arena *are
     if (!weights)
         goto no_memory;
     op_pack(spec, c->out_blocks, pack_block, &(struct packing){c, first_block, weights});
-    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
-        bias[o] = spec->params.bias[o];
+    op_pack_bias(spec, bias);
     c->weights = weights;
     c->bias = bias;
     c->in_offset = in_offset;

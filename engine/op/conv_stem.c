@@ -421,8 +421,7 @@ enum rn_status conv_stem_prepare(const struct op_spec *spec, struct arena *arena
     s->weights = weights;
     s->bias = bias;
     op_pack(spec, s->out_blocks, pack_block, &(struct packing){s, weights});
-    if (spec->params.bias)
-        memcpy(bias, spec->params.bias, (size_t)spec->out.c * sizeof *bias);
+    op_pack_bias(spec, bias);
     size_t sizes[5], room = 0;
     room_sizes(s, sizes);
     for (int i = 0; i < 5; i++)

@@ -233,8 +233,7 @@ enum rn_status conv_strassen_prepare(const struct op_spec *spec, struct arena *a
     s->max_group = fit < MIN_GROUP ? MIN_GROUP : fit > MAX_GROUP ? MAX_GROUP : (int)fit;
     s->max_group = s->max_group / spec->kernels->conv_rows * spec->kernels->conv_rows;
     op_pack(spec, s->out_blocks, pack_block, &(struct packing){s, weights});
-    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
-        bias[o] = spec->params.bias[o];
+    op_pack_bias(spec, bias);
     const size_t scratch =
         PRODUCTS * ((size_t)s->chunk * products_plane(s) + values_plane(s)) * sizeof(float);
     *out = (struct op_prepared){

@@ -480,8 +480,7 @@ enum rn_status conv_winograd_prepare(const struct op_spec *spec, enum winograd_k
     w->max_group = max_group(w);
     op_pack(spec, w->out_blocks, pack_block, &(struct packing){w, weights});
     const size_t own = products_size(w, w->max_group) + values_size(w, w->max_group);
-    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
-        bias[o] = spec->params.bias[o];
+    op_pack_bias(spec, bias);
     *out = (struct op_prepared){
         .data = w,
         .run = run,

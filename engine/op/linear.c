@@ -108,8 +108,7 @@ static enum rn_status prepare(const struct op_spec *spec, struct arena *arena,
     if (!l || !weights || !bias)
         return rn_fail(err, RN_NO_MEMORY, "out of memory for packed weights");
     op_pack(spec, (int)out_blocks, pack_block, &(struct packing){spec, weights, panel});
-    for (int o = 0; spec->params.bias && o < spec->out.c; o++)
-        bias[o] = spec->params.bias[o];
+    op_pack_bias(spec, bias);
     *l = (struct linear){.kernels = spec->kernels,
                          .in_blocks = (int)in_blocks,
                          .out_blocks = (int)out_blocks,

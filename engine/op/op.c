@@ -4,6 +4,7 @@
 #include "engine/op/op.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "engine/base/threads.h"
 
@@ -20,6 +21,12 @@ void op_pack(const struct op_spec *spec, int n, void (*fn)(void *context, int pi
         if (spec->rest)
             spec->rest();
     }
+}
+
+void op_pack_bias(const struct op_spec *spec, float *bias)
+{
+    if (spec->params.bias)
+        memcpy(bias, spec->params.bias, (size_t)spec->out.c * sizeof *bias);
 }
 
 enum rn_status op_prepare_copy(const struct op_spec *spec, struct arena *arena,

@@ -59,6 +59,8 @@ struct op_spec {
  * reads or writes, and does not ask which thread it is on (threads_self). */
 void op_pack(const struct op_spec *spec, int n, void (*fn)(void *context, int piece),
              void *context);
+/* The layer's bias into `bias`, zeroed and as long as its outputs' channel blocks. */
+void op_pack_bias(const struct op_spec *spec, float *bias);
 #define OP_BLOCKED (-1) /* in_border of a feature map */
 
 struct op_args {
