@@ -27,8 +27,8 @@
 #include "engine/plan/plan.h"
 
 #define DIGEST_PIECE ((size_t)1 << 20)
-#define MAX_PACKERS 8 /* threads: memory is no faster with more */
 #define DIGEST_TEXT (sizeof "sha256:" + 2 * (size_t)SHA256_DIGEST_SIZE)
+#define MAX_PACKERS 8 /* threads: memory is no faster with more */
 
 struct rn_model {
     struct rn_model_info info;
@@ -136,9 +136,10 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     if (status == RN_OK) {
         graph_optimize(&graph);
         features_taps(m->layers, m->n_layers, graph.where, m->taps);
+    }
+    if (status == RN_OK && !options->rest) {
         const int n = rn_threads_available();
-        if (!options->rest)
-            status = rn_threads_new(n < MAX_PACKERS ? n : MAX_PACKERS, &team, err);
+        status = rn_threads_new(n < MAX_PACKERS ? n : MAX_PACKERS, &team, err);
     }
     if (status == RN_OK) {
         const struct plan_options how = {.max_batch = m->info.max_batch,

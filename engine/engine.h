@@ -130,9 +130,8 @@ struct rn_model_options {
     int max_batch;      /* images a run may have, 1…RN_MAX_BATCH */
     /* Decides that instead, once the network's FLOPs for an image are known; or NULL. */
     int (*choose_batch)(uint64_t flops);
-    bool direct; /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
-    size_t
-        max_bytes; /* a session fails that would take more, the model's weights included; 0: any */
+    bool direct;      /* neither Winograd, Strassen nor bf16x3: slower, smaller errors */
+    size_t max_bytes; /* of a session with the model's weights; one of more fails; 0: any */
     /* Called between pieces of work of some milliseconds, by every thread that works on it; may
      * sleep. NULL: nobody is to be spared. */
     void (*rest)(void);

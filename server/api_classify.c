@@ -164,8 +164,7 @@ static void parse(struct request *request)
         return;
     hash(request);
     set_wishes(request, &c->body.params);
-    request->redated = deadline_ns(c) != request->deadline_ns;
-    request->deadline_ns = deadline_ns(c);
+    request_redate(request, deadline_ns(c));
     const struct rn_model_info *info = request->model->info;
     if (c->body.params.model[0] && strcmp(c->body.params.model, info->name) != 0)
         problem_set(&request->problem, PROBLEM_UNKNOWN_MODEL, "the body names another model");

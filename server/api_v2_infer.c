@@ -79,8 +79,7 @@ static void parse(struct request *request)
     struct inference *self = request->user;
     if (!api_v2_body_read(&self->body, request, request->model->info, &request->problem))
         return;
-    request->redated = deadline_ns(self) != request->deadline_ns;
-    request->deadline_ns = deadline_ns(self);
+    request_redate(request, deadline_ns(self));
     request->has_key =
         self->api->has_cache && request->n_images == 1 && !request->images[0].is_tensor;
     if (request->has_key)

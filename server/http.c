@@ -98,9 +98,8 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd
 static enum MHD_Result on_header(struct http_exchange_full *exchange, const char *version)
 {
     bool has_body;
-    if (http_header_bytes(exchange->conn) >
-        HTTP_MAX_HEADER) { /* no room for the library's answer */
-        struct problem problem;
+    if (http_header_bytes(exchange->conn) > HTTP_MAX_HEADER) {
+        struct problem problem; /* by hand: the library may have no room for an answer */
         problem_set(&problem, PROBLEM_HEADER_TOO_LARGE, "the header takes more than %u bytes",
                     HTTP_MAX_HEADER);
         http_exchange_answer_raw(exchange->conn, &problem);

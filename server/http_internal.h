@@ -182,10 +182,10 @@ bool http_memory_release(struct http_conn *conn);
 struct http_conn *http_conn_new(struct http *http, struct MHD_Connection *mhd);
 void http_conn_free(struct http_conn *conn);
 void http_conn_enter(struct http_conn *conn, enum http_conn_state state);
-/* Suspends inside the access handler and watches whether the client leaves. */
 /* Ends it: the library notices the shutdown as it would notice the client leaving, and cleans up.
  */
 void http_conn_abort(struct http_conn *conn);
+/* Suspends inside the access handler and watches whether the client leaves. */
 void http_conn_suspend(struct http_conn *conn);
 void http_conn_resume(struct http_conn *conn);
 /* Has the library run in this turn of the loop. */

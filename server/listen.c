@@ -103,12 +103,17 @@ static enum rn_status open_unix(const char *listen_text, struct listener *out, s
     return RN_OK;
 }
 
+bool listen_is_port(const char *text)
+{
+    const size_t n = strspn(text, "0123456789");
+    return n > 0 && n <= 5 && text[n] == '\0' && atoi(text) <= 65535;
+}
+
 /* Splits at the last colon; host without brackets. */
 static bool split(const char *text, char *host, size_t n_host, char *port, size_t n_port)
 {
     const char *colon = strrchr(text, ':');
-    if (!colon || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
-        strlen(colon + 1) > 5 || atoi(colon + 1) > 65535)
+    if (!colon || !listen_is_port(colon + 1))
         return false;
     size_t n = (size_t)(colon - text);
     if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {

@@ -20,6 +20,8 @@ struct listener {
  * was to be listened on. */
 enum rn_status listen_open(const char *listen, const char *scheme, struct listener *out,
                            struct rn_error *err) __attribute__((warn_unused_result));
+/* A number from 0 to 65535. */
+bool listen_is_port(const char *text);
 /* Whether `listen` is an address that could be listened on, were it free. Fails like listen_open.
  */
 enum rn_status listen_check(const char *listen, struct rn_error *err)

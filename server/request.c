@@ -40,6 +40,12 @@ static int64_t to_ms(uint64_t ns)
     return (int64_t)((ns + 999999) / 1000000);
 }
 
+void request_redate(struct request *request, uint64_t deadline_ns)
+{
+    request->redated = deadline_ns != request->deadline_ns;
+    request->deadline_ns = deadline_ns;
+}
+
 void request_late(struct problem *problem, const char *stage)
 {
     problem_set(problem, PROBLEM_DEADLINE_EXCEEDED, "the deadline passed in the stage: %s", stage);

@@ -66,7 +66,7 @@ struct request {
     int explain_class;     /* of this class; < 0: of the best one */
     atomic_bool cancelled; /* the client left: what has not started will not */
     uint64_t arrived_ns, received_ns, deadline_ns;
-    bool redated; /* by parse: the body set another deadline than the one it was admitted with */
+    bool redated;                       /* by request_redate */
     uint64_t admitted_ns, predicted_ns; /* the pipeline's: when it took it, for how long */
     struct problem problem;             /* of the request as a whole (parse failed, refused) */
     /* On a worker, before any decode: turns the body into images (JSON, base64, forms), sets
@@ -98,6 +98,8 @@ struct request *request_new(int n_images);
 /* Allocates the images of a request that has none. RN_NO_MEMORY. */
 enum rn_status request_images(struct request *request, int n_images)
     __attribute__((warn_unused_result));
+/* Of parse: the body's deadline, which may be another one than it was admitted with. */
+void request_redate(struct request *request, uint64_t deadline_ns);
 /* The two problems of time. Late: the deadline passed in `stage` ("receive", "decode", "queue",
  * "inference"). Unmeetable: the rest would take predicted_ns where the deadline leaves left_ns. */
 void request_late(struct problem *problem, const char *stage);

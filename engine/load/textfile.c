@@ -57,14 +57,6 @@ bool textfile_is_utf8(const char *text, size_t n)
     return find_not_utf8(text, n) == n;
 }
 
-static enum rn_status check_text(const char *path, const char *text, size_t n, struct rn_error *err)
-{
-    const size_t at = find_not_utf8(text, n);
-    if (at < n)
-        return rn_fail(err, RN_BAD_ARGUMENT, "%.150s: byte %zu is not UTF-8 text", path, at);
-    return RN_OK;
-}
-
 enum rn_status textfile_read(const char *path, size_t max_bytes, char **out, size_t *n,
                              struct rn_error *err)
 {
@@ -95,9 +87,11 @@ enum rn_status textfile_read(const char *path, size_t max_bytes, char **out, siz
         goto done;
     }
     text[got] = '\0';
-    status = check_text(path, text, got, err);
-    if (status)
+    const size_t bad = find_not_utf8(text, got);
+    if (bad < got) {
+        status = rn_fail(err, RN_BAD_ARGUMENT, "%.150s: byte %zu is not UTF-8 text", path, bad);
         goto done;
+    }
     *out = text;
     *n = got;
     text = NULL;

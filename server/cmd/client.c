@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "server/cmd/offline.h"
+#include "server/listen.h"
 
 #define MAX_ANSWER ((size_t)4 << 20)
 #define TIMEOUT_S 3 /* of each step */
@@ -51,8 +52,7 @@ static int connect_unix(const char *path)
 static bool split(const char *listen, char *host, size_t size, const char **port)
 {
     const char *colon = strrchr(listen, ':');
-    char *end;
-    if (!colon || colon[1] < '0' || colon[1] > '9' || strtol(colon + 1, &end, 10) > 65535 || *end)
+    if (!colon || !listen_is_port(colon + 1))
         return false;
     size_t n = (size_t)(colon - listen);
     if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']') {

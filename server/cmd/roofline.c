@@ -111,8 +111,8 @@ static bool has_dot(const struct roofline *r, const char *algorithm)
     return false;
 }
 
-/* The algorithms that there are dots of. */
-/* In the lower right corner, the last line just above the axis. */
+/* The algorithms that there are dots of, in the lower right corner, the last just above the axis.
+ */
 static void add_legend(struct text *out, const struct roofline *r)
 {
     int y = BOTTOM - 15;
