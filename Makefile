@@ -137,6 +137,14 @@ emulate: $(B)/resnetd
 .PHONY: arm64
 arm64:
 	+$(Q)tests/arm64.sh $(if $(ARM64),'$(ARM64)')
+## make avx512     the tests of the kernels on an emulated machine with AVX-512; AVX512="SUITE/*"
+.PHONY: avx512
+avx512: $(B)/run_tests
+	$(Q)tests/avx512.sh $< $(if $(AVX512),'$(AVX512)')
+## make amx        the tests of the engine with the kernels for AMX, whose instructions are C there
+.PHONY: amx
+amx: $(B)/run_tests_amx
+	$(Q)$< -j$(JOBS) --filter '@(kernels|conv|conv_stem|golden|maps|engine)/*'
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
@@ -343,6 +351,12 @@ WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 $(B)/run_tests: $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(WRAP) -lcriterion -lcurl
+
+# The kernels of two tables are exchanged for those in C, and the CPU is said to have both.
+$(B)/run_tests_amx: $(filter-out %/isa_avx512.o %/isa_amx.o,$(LIB_OBJ)) $(TEST_OBJ) $(B)/tests/plain/amx_in_c.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(WRAP),--wrap=cpu_flags -lcriterion -lcurl
+$(B)/tests/plain/amx_in_c.o: EXTRA = $(KERNEL_FLAGS) $(call isa_flags,avx2)
 
 $(B)/fuzz_%: $(LIB_OBJ) $(B)/tests/fuzz/fuzz_%.o
 	$(call say,LINK,$@)

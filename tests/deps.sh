@@ -15,9 +15,10 @@ tools="binutils clang-format python3-jsonschema wrk qemu-user-static gcc-aarch64
        clang libclang-rt-14-dev gcovr python3 systemd-container nginx-light libcap2-bin iproute2 jq haproxy prometheus dnsmasq-base
        slowhttptest faketime libjpeg-turbo-progs netpbm"
 
-# For the manual, and for a Debian beside this one.
+# For the manual, for a Debian beside this one, and for an emulated machine with AVX-512.
 tests="$tests mandoc"
 tools="$tools mmdebstrap"
+tools="$tools bochs bochs-term bochsbios busybox-static cpio isolinux syslinux-common xorriso bsdutils"
 
 case "${1:-}" in
 build) wanted=$build ;;
