@@ -69,10 +69,16 @@ enum rn_status fields_check_known(const json_t *object, const char *where, const
     return RN_OK;
 }
 
+const json_t *fields_get(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_null(value) ? NULL : value;
+}
+
 enum rn_status fields_side(const json_t *object, const char *where, const char *key, bool *has,
                            int *out, struct rn_error *err)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = fields_get(object, key);
     if (*has || !value)
         return RN_OK;
     if (!json_is_integer(value) || json_integer_value(value) < 1 ||
@@ -92,7 +98,7 @@ enum rn_status fields_interpolation(const json_t *object, const char *where, con
         int number; /* PIL.Image.Resampling */
         enum rn_interpolation interpolation;
     } filters[] = {{"bilinear", 2, RN_BILINEAR}, {"bicubic", 3, RN_BICUBIC}};
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = fields_get(object, key);
     if (*has || !value)
         return RN_OK;
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
@@ -126,8 +132,8 @@ enum rn_status fields_mean_std(const json_t *object, const char *where, const ch
                                const char *std_key, bool *has, struct rn_recipe *out,
                                struct rn_error *err)
 {
-    const json_t *mean_value = json_object_get(object, mean_key);
-    const json_t *std_value = json_object_get(object, std_key);
+    const json_t *mean_value = fields_get(object, mean_key);
+    const json_t *std_value = fields_get(object, std_key);
     if (*has || (!mean_value && !std_value))
         return RN_OK;
     float mean[3], std[3];

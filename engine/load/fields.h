@@ -1,6 +1,7 @@
 /* Reading the fields of a recipe from JSON: each reader fills one field when the object has the
  * key, and refuses a value of the wrong kind or size with a sentence that names it.
  *
+ * A member that is null is one that is not there: transformers writes out all that it does not use.
  * A field that has been filled before (*has) is left alone, so that sources are simply read in
  * their order of belief. `where` stands for the source in messages. Pure.
  *
@@ -27,6 +28,9 @@ json_t *fields_parse(const char *text, size_t n, const char *where, struct rn_er
 /* Fails when the object has a key that is not among `known` (ended by NULL). */
 enum rn_status fields_check_known(const json_t *object, const char *where, const char *const *known,
                                   struct rn_error *err) RN_MUST_USE;
+
+/* The member `key` of an object; NULL where it is null, as a member that is not there. */
+const json_t *fields_get(const json_t *object, const char *key);
 
 /* A number of pixels, 1…RN_MAX_INPUT_SIDE. */
 enum rn_status fields_side(const json_t *object, const char *where, const char *key, bool *has,

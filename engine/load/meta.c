@@ -175,7 +175,7 @@ static enum rn_status read_topology(const struct weights *weights, struct meta *
     if (stride && !json_is_boolean(stride))
         status = rn_fail(err, RN_BAD_MODEL, "%s: stride_in_1x1 must be true or false", where);
     meta->stride_in_1x1 = json_is_true(stride);
-    meta->has_topology = true;
+    meta->has_topology = stride != NULL;
     json_decref(root);
     return status;
 }

@@ -19,6 +19,7 @@
 #include "engine/load/textfile.h"
 
 #define SIDECAR_MAX_BYTES ((size_t)1 << 20)
+#define DEFAULT_SIDE 224       /* of timm */
 #define DEFAULT_CROP_PCT 0.875 /* of timm and of transformers' ConvNext processor */
 
 /* One file being read. */
@@ -33,21 +34,24 @@ static enum rn_status no_memory(const struct source *source)
     return rn_fail(source->err, RN_NO_MEMORY, "%.150s: out of memory", source->where);
 }
 
+static enum rn_status refuse(const struct source *source, const char *key, const char *has)
+{
+    return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
+                   "%.150s: %s is not %s, the only one this engine has", source->where, key, has);
+}
+
 /* True where object[key] is the wanted text or is not there. */
 static bool text_is(const json_t *object, const char *key, const char *wanted)
 {
-    const json_t *value = json_object_get(object, key);
-    return !value || json_is_null(value) ||
-           (json_is_string(value) && !strcmp(json_string_value(value), wanted));
+    const json_t *value = fields_get(object, key);
+    return !value || (json_is_string(value) && !strcmp(json_string_value(value), wanted));
 }
 
 /* How much of the resized image the crop keeps: 0 < pct <= 1. */
 static enum rn_status read_crop_pct(const struct source *source, const json_t *object, double *out)
 {
-    const json_t *value = json_object_get(object, "crop_pct");
-    double pct = DEFAULT_CROP_PCT;
-    if (value && !json_is_null(value))
-        pct = json_number_value(value);
+    const json_t *value = fields_get(object, "crop_pct");
+    const double pct = value ? json_number_value(value) : DEFAULT_CROP_PCT;
     if (!(pct > 0 && pct <= 1))
         return rn_fail(source->err, RN_BAD_MODEL,
                        "%.150s: crop_pct must be a number above 0, at most 1", source->where);
@@ -108,26 +112,25 @@ static enum rn_status read_labels(const struct source *source, const json_t *lab
 
 /* ---- config.json -------------------------------------------------------------------------- */
 
-/* timm: the crop is input_size, the shorter side floor(crop / crop_pct). */
+/* timm: the crop is input_size, or else 224, the shorter side floor(crop / crop_pct). */
 static enum rn_status read_timm_recipe(const struct source *source, const json_t *cfg)
 {
     struct meta *meta = source->meta;
     if (!text_is(cfg, "crop_mode", "center"))
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
-                       "%.150s: crop_mode is not center, the only one this engine has",
-                       source->where);
+        return refuse(source, "crop_mode", "center");
     enum rn_status status =
         fields_interpolation(cfg, source->where, "interpolation", &meta->has_interpolation,
                              &meta->recipe.interpolation, source->err);
     if (!status)
         status = fields_mean_std(cfg, source->where, "mean", "std", &meta->has_mean_std,
                                  &meta->recipe, source->err);
-    const json_t *input = json_object_get(cfg, "input_size");
-    if (status || !input)
+    const json_t *input = fields_get(cfg, "input_size");
+    if (status || (!input && !fields_get(cfg, "crop_pct")))
         return status;
-    long long height = json_integer_value(json_array_get(input, 1));
-    long long width = json_integer_value(json_array_get(input, 2));
-    if (json_array_size(input) != 3 || height != width || height < 1 || height > RN_MAX_INPUT_SIDE)
+    long long height = input ? json_integer_value(json_array_get(input, 1)) : DEFAULT_SIDE;
+    long long width = input ? json_integer_value(json_array_get(input, 2)) : DEFAULT_SIDE;
+    if ((input && json_array_size(input) != 3) || height != width || height < 1 ||
+        height > RN_MAX_INPUT_SIDE)
         return rn_fail(source->err, RN_BAD_MODEL,
                        "%.150s: input_size must be [3, side, side] with a side of 1 to %d",
                        source->where, RN_MAX_INPUT_SIDE);
@@ -141,50 +144,54 @@ static enum rn_status read_topology(const struct source *source, const json_t *c
 {
     struct meta *meta = source->meta;
     if (json_is_true(json_object_get(config, "downsample_in_first_stage")))
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
-                       "%.150s: downsample_in_first_stage is true, this engine has no such network",
-                       source->where);
+        return refuse(source, "downsample_in_first_stage", "false");
     if (!text_is(config, "hidden_act", "relu"))
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL, "%.150s: hidden_act is not relu",
-                       source->where);
+        return refuse(source, "hidden_act", "relu");
     if (!meta->has_topology)
         meta->stride_in_1x1 = json_is_true(json_object_get(config, "downsample_in_bottleneck"));
     return RN_OK;
 }
 
-/* timm's networks whose extra layers have no weights, so that nothing else tells them from a plain
- * ResNet: those that smooth before they skip pixels, another pool or another activation. */
+/* timm's networks that differ from a plain ResNet in what has no weights, so that nothing else
+ * tells: those that smooth before they skip pixels, or dilate instead; another pool or another
+ * activation. */
 static enum rn_status check_timm(const struct source *source, const json_t *config)
 {
     static const char *const smoothed[] = {"resnetblur", "resnetaa", "resnextaa"};
     const char *name = json_string_value(json_object_get(config, "architecture"));
-    const char *pool = json_string_value(json_object_get(config, "global_pool"));
-    const json_t *activation = json_object_get(json_object_get(config, "model_args"), "act_layer");
+    const json_t *args = fields_get(config, "model_args");
+    const json_t *stride = fields_get(args, "output_stride");
     for (size_t i = 0; name && i < sizeof smoothed / sizeof *smoothed; i++)
         if (!strncmp(name, smoothed[i], strlen(smoothed[i])))
             return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
                            "%.150s: %.60s smooths its maps, which this engine does not",
                            source->where, name);
-    if (pool && strcmp(pool, "avg") != 0)
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
-                       "%.150s: global_pool is %.30s, this engine has avg", source->where, pool);
-    if (activation &&
-        (!json_is_string(activation) || strcmp(json_string_value(activation), "relu") != 0))
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
-                       "%.150s: act_layer is not relu, the only one this engine has",
-                       source->where);
+    if (!text_is(config, "global_pool", "avg") || !text_is(args, "global_pool", "avg"))
+        return refuse(source, "global_pool", "avg");
+    if (!text_is(args, "act_layer", "relu"))
+        return refuse(source, "act_layer", "relu");
+    if (!text_is(args, "aa_layer", ""))
+        return refuse(source, "aa_layer", "null");
+    if (stride && json_integer_value(stride) != 32)
+        return refuse(source, "output_stride", "32");
     return RN_OK;
 }
 
 static enum rn_status read_config(const struct source *source, const json_t *config)
 {
+    /* timm's first files had the recipe's members beside the others. */
+    const json_t *recipe = fields_get(config, "pretrained_cfg");
     enum rn_status status = check_timm(source, config);
     if (!status)
         status = read_topology(source, config);
     if (!status)
-        status = read_timm_recipe(source, json_object_get(config, "pretrained_cfg"));
+        status = read_timm_recipe(source, recipe ? recipe : config);
     if (!status)
         status = read_labels(source, json_object_get(config, "label_names"));
+    if (!status)
+        status = read_labels(source, json_object_get(recipe, "label_names"));
+    if (!status)
+        status = read_labels(source, json_object_get(config, "labels"));
     if (!status)
         status = read_labels(source, json_object_get(config, "id2label"));
     return status;
@@ -196,10 +203,10 @@ static enum rn_status read_config(const struct source *source, const json_t *con
 static enum rn_status read_size(const struct source *source, const json_t *object, const char *key,
                                 bool *has, int *out)
 {
-    const json_t *size = json_object_get(object, key);
+    const json_t *size = fields_get(object, key);
     if (!json_is_object(size))
         return fields_side(object, source->where, key, has, out, source->err);
-    if (json_object_get(size, "shortest_edge"))
+    if (fields_get(size, "shortest_edge"))
         return fields_side(size, source->where, "shortest_edge", has, out, source->err);
     int width = 0;
     bool has_width = false;
@@ -249,9 +256,13 @@ static enum rn_status read_preprocessor(const struct source *source, const json_
     struct meta *meta = source->meta;
     const json_t *factor = json_object_get(config, "rescale_factor");
     if (json_is_number(factor) && fabs(json_number_value(factor) * 255 - 1) > 1e-3)
-        return rn_fail(source->err, RN_UNSUPPORTED_MODEL,
-                       "%.150s: rescale_factor is not 1/255, the only one this engine has",
-                       source->where);
+        return refuse(source, "rescale_factor", "1/255");
+    if (json_is_false(json_object_get(config, "do_rescale")))
+        return refuse(source, "do_rescale", "true");
+    if (json_is_false(json_object_get(config, "do_resize")))
+        return refuse(source, "do_resize", "true");
+    if (json_is_true(json_object_get(config, "do_flip_channel_order")))
+        return refuse(source, "do_flip_channel_order", "false");
     if (!meta->has_mean_std && json_is_false(json_object_get(config, "do_normalize"))) {
         for (int c = 0; c < 3; c++) {
             meta->recipe.mean[c] = 0;

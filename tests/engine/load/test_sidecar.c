@@ -70,6 +70,26 @@ Test(sidecar, reads_timm_config)
     meta_done(&meta);
 }
 
+Test(sidecar, reads_the_older_forms_of_timm)
+{
+    static const char *const cases[] = {
+        "{\"architecture\": \"resnet50\", \"labels\": [\"a\", \"b\"], \"crop_pct\": 0.95,"
+        " \"input_size\": [3, 224, 224], \"interpolation\": \"bicubic\"}",
+        "{\"architecture\": \"resnet50\", \"model_args\": {\"output_stride\": 32}, "
+        "\"pretrained_cfg\":"
+        " {\"label_names\": [\"a\", \"b\"], \"crop_pct\": 0.95, \"interpolation\": \"bicubic\"}}",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct meta meta;
+        folder_write_text("config.json", cases[i]);
+        read_ok(&meta);
+        cr_assert_eq(meta_settle(&meta, 2, true, NULL), RN_OK);
+        expect_recipe(&meta, 235, 224, RN_BICUBIC, 0.485f, 0.225f);
+        cr_assert_str_eq(meta.labels[1], "b");
+        meta_done(&meta);
+    }
+}
+
 Test(sidecar, refuses_a_timm_config_it_cannot_follow)
 {
     static const struct {
@@ -168,6 +188,15 @@ Test(sidecar, reads_the_sizes_of_every_processor)
         {"{\"image_processor_type\": \"ViTImageProcessor\","
          " \"size\": {\"height\": 224, \"width\": 224}}",
          224, 224},
+        /* as the fast processors write it */
+        {"{\"image_processor_type\": \"ConvNextImageProcessorFast\", \"crop_pct\": 0.875,"
+         " \"crop_size\": null, \"do_center_crop\": null, \"do_rescale\": true,"
+         " \"do_flip_channel_order\": null, \"image_mean\": null, \"image_std\": null,"
+         " \"resample\": null, \"size\": {\"shortest_edge\": 224, \"height\": null}}",
+         256, 224},
+        {"{\"size\": 256, \"crop_size\": {\"height\": 224, \"width\": 224, \"shortest_edge\": "
+         "null}}",
+         256, 224},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         folder_write_text("preprocessor_config.json", cases[i].json);
@@ -216,9 +245,17 @@ Test(sidecar, refuses_a_transformers_config_it_cannot_follow)
          "resnetblur50 smooths"},
         {"config.json", "{\"architecture\": \"resnetaa50\"}", RN_UNSUPPORTED_MODEL, "resnetaa50"},
         {"config.json", "{\"architecture\": \"resnet50\", \"global_pool\": \"max\"}",
-         RN_UNSUPPORTED_MODEL, "global_pool is max"},
+         RN_UNSUPPORTED_MODEL, "global_pool is not avg"},
         {"config.json", "{\"model_args\": {\"act_layer\": \"silu\"}}", RN_UNSUPPORTED_MODEL,
          "act_layer"},
+        {"config.json", "{\"model_args\": {\"aa_layer\": \"blurpool\"}}", RN_UNSUPPORTED_MODEL,
+         "aa_layer"},
+        {"config.json", "{\"model_args\": {\"output_stride\": 16}}", RN_UNSUPPORTED_MODEL,
+         "output_stride is not 32"},
+        {"preprocessor_config.json", "{\"do_rescale\": false}", RN_UNSUPPORTED_MODEL, "do_rescale"},
+        {"preprocessor_config.json", "{\"do_resize\": false}", RN_UNSUPPORTED_MODEL, "do_resize"},
+        {"preprocessor_config.json", "{\"do_flip_channel_order\": true}", RN_UNSUPPORTED_MODEL,
+         "do_flip_channel_order"},
         {"preprocessor_config.json", "{\"image_mean\": 0.5, \"image_std\": 0.5}", RN_BAD_MODEL,
          "image_mean"},
     };
