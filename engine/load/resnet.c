@@ -2,8 +2,9 @@
  * takes its tensors by name and checks their shapes against what the layers before it leave.
  *
  * Two spellings are known, in the table below. A block has two convolutions (basic) or three
- * (bottleneck); it has a projection where the file has weights for one, an identity where its input
- * and output agree, and the parameter-free option A elsewhere.
+ * (bottleneck); it has a projection where the file has weights for one, and an identity where its
+ * input and output agree. Elsewhere the nets for CIFAR that have no projection at all have the
+ * parameter-free option A; in others a tensor is missing.
  *
  * SPDX-License-Identifier: MIT */
 #include "engine/load/resnet.h"
@@ -58,6 +59,7 @@ struct builder {
     struct graph *graph;
     const struct spelling *spelling;
     bool stride_in_1x1;
+    bool option_a;    /* shortcuts have no weights */
     int stage, block; /* from 0 */
     int part;         /* RN_STAGE_STEM, 1… in a stage, RN_STAGE_HEAD */
     int last;         /* node whose output the next layer reads */
@@ -221,6 +223,17 @@ static enum rn_status add_relu(struct builder *b, const char *prefix, const char
     return add_node(b, &op_relu, NODE_NONE, full, (struct op_attrs){0});
 }
 
+static bool has_projections(const struct builder *b)
+{
+    struct builder at = {.weights = b->weights, .spelling = b->spelling};
+    char name[NAME_SIZE];
+    for (; at.stage < MAX_STAGES; at.stage++)
+        for (size_t i = 0; i < 2 && b->spelling->projections[i][0]; i++)
+            if (find(&at, expand(&at, b->spelling->projections[i][0], 0, name), "weight"))
+                return true;
+    return false;
+}
+
 /* Where the shape changes or the file has a projection: the node to add to the block's output. */
 static enum rn_status add_shortcut(struct builder *b, int stride, int out_channels)
 {
@@ -236,6 +249,8 @@ static enum rn_status add_shortcut(struct builder *b, int stride, int out_channe
     }
     if (stride == 1 && b->channels == out_channels)
         return RN_OK;
+    if (!b->option_a)
+        return add_conv(b, expand(b, b->spelling->projections[0][0], 0, name), 1, stride, false);
     expand(b, b->spelling->block, 0, name);
     (void)strncat(name, ".shortcut", NAME_SIZE - strlen(name) - 1);
     b->channels = out_channels;
@@ -378,6 +393,31 @@ static enum rn_status check_all_used(const struct builder *b)
     return RN_OK;
 }
 
+/* A basic block's first window is 3×3, a bottleneck's 1×1. */
+static int convs_of_block(const struct builder *b)
+{
+    char name[NAME_SIZE];
+    const struct weight *first = find(b, expand(b, b->spelling->conv, 0, name), "weight");
+    return (first && first->n_dims == 4 && first->shape[3] == 1) ||
+                   find(b, expand(b, b->spelling->conv, 2, name), "weight")
+               ? 3
+               : 2;
+}
+
+/* Whether the file has any tensor of block b->block of stage b->stage. */
+static bool has_block(const struct builder *b)
+{
+    char prefix[NAME_SIZE];
+    expand(b, b->spelling->block, 0, prefix);
+    const size_t length = strlen(prefix);
+    for (size_t i = 0; i < b->weights->n; i++) {
+        const char *name = b->weights->items[i].name;
+        if (strncmp(name, prefix, length) == 0 && name[length] == '.')
+            return true;
+    }
+    return false;
+}
+
 enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct graph *graph,
                             struct resnet *out, struct rn_error *err)
 {
@@ -397,12 +437,13 @@ enum rn_status resnet_build(struct weights *weights, bool stride_in_1x1, struct 
                        spellings[0].stem_conv, spellings[1].stem_conv);
     struct resnet net = {0};
     enum rn_status status = add_stem(&b, &net);
-    char name[NAME_SIZE];
-    int n_convs = find(&b, expand(&b, b.spelling->conv, 2, name), "weight") ? 3 : 2, n_blocks = 0;
+    b.option_a = !net.imagenet_stem && !has_projections(&b);
+    const int n_convs = convs_of_block(&b);
+    int n_blocks = 0;
     for (; status == RN_OK && b.stage < MAX_STAGES; b.stage++) {
         b.part = b.stage + 1;
         for (b.block = 0; status == RN_OK; b.block++, n_blocks++) {
-            if (!find(&b, expand(&b, b.spelling->conv, 0, name), "weight"))
+            if (!has_block(&b))
                 break;
             status = add_block(&b, n_convs);
         }

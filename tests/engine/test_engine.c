@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,49 @@ static int count_projections(const struct rn_model *model, int n_stages)
     }
     cr_assert_eq(stage, RN_STAGE_HEAD);
     return n_projections;
+}
+
+/* Renames the tensor in the file's header, so that it is not there. */
+static void lose_tensor(const struct support_model *file, const char *name)
+{
+    char quoted[96];
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", name);
+    uint8_t *at = memmem(file->bytes, file->n, quoted, strlen(quoted));
+    cr_assert_not_null(at, "%s", name);
+    at[strlen(quoted) - 2] = '_';
+}
+
+Test(engine, a_tensor_that_is_missing_is_named)
+{
+    static const struct support_net net = {.stem = 7,
+                                           .convs = 3,
+                                           .depths = {2, 1, 1, 1},
+                                           .planes = 8,
+                                           .groups = 1,
+                                           .group_width = 64,
+                                           .projections = true,
+                                           .classes = 4,
+                                           .residual = 1};
+    static const char *const names[] = {
+        "layer1.0.conv1.weight",        "layer1.0.conv3.weight",
+        "layer1.1.conv1.weight",        "layer4.0.conv1.weight",
+        "layer2.0.conv2.weight",        "layer3.0.bn2.running_var",
+        "layer1.0.downsample.0.weight", "layer3.0.downsample.0.weight",
+        "layer3.0.downsample.1.weight", "fc.weight",
+    };
+    static const struct support_options options = {.type = WEIGHT_F32, .prefix = ""};
+    const struct rn_model_options open = {.max_batch = 1};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct support_model file;
+        struct rn_model *model;
+        struct rn_error err;
+        support_model_make(&net, &options, &file);
+        lose_tensor(&file, names[i]);
+        cr_expect_eq(rn_model_open_memory(file.bytes, file.n, "net", &open, &model, &err),
+                     RN_UNSUPPORTED_MODEL);
+        cr_expect(strstr(err.text, names[i]), "%s: %s", names[i], err.text);
+        support_model_done(&file);
+    }
 }
 
 Test(engine, shortcuts_are_told_apart)
