@@ -314,7 +314,7 @@ void api_classify_completed(const struct api *api, struct http_exchange *exchang
 {
     struct classification *c = exchange->user;
     const struct request *request = c->request;
-    api_job_completed(api, exchange, request, request ? request->model : c->model, &c->refusal);
+    api_job_completed(api, exchange, request, request ? request->model : c->model);
     request_free(c->request);
     api_body_done(&c->body);
     free(c->picture);

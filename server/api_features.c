@@ -296,8 +296,7 @@ void api_features_gone(const struct api *api, struct http_exchange *exchange)
 void api_features_completed(const struct api *api, struct http_exchange *exchange)
 {
     struct features *f = exchange->user;
-    api_job_completed(api, exchange, f->request, f->request ? f->request->model : f->model,
-                      &f->refusal);
+    api_job_completed(api, exchange, f->request, f->request ? f->request->model : f->model);
     request_free(f->request);
     if (f->model)
         registry_unref(f->model);

@@ -66,17 +66,20 @@ bool api_job_header(const struct api *api, const struct http_exchange *exchange,
     return api_job_models(api, refusal);
 }
 
+/* The problem that it was answered with, "" for none. */
+static const char *slug_of(const struct http_exchange *exchange)
+{
+    return exchange->problem == PROBLEM_NONE ? "" : problem_row(exchange->problem)->slug;
+}
+
 /* The pipeline counts the images that it took and their stages between the two ends. */
 static void count(const struct api *api, const struct http_exchange *exchange,
-                  const struct request *request, const struct problem *refusal)
+                  const struct request *request)
 {
-    if (refusal->type != PROBLEM_NONE && !request) {
-        const struct problem_row *row = problem_row(refusal->type);
-        char labels[128];
-        (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"",
-                       row->status < 500 ? "invalid" : "rejected", row->slug);
-        metrics_add(api->metrics, METRIC_IMAGES, labels, 1);
-    }
+    const bool left = exchange->status == 499;
+    if (!request && (left || exchange->problem != PROBLEM_NONE))
+        metrics_add_images(api->metrics, request_outcome(exchange->problem, left),
+                           slug_of(exchange), 1);
     if (exchange->received_ns)
         metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"receive\"",
                         (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
@@ -93,24 +96,10 @@ static void count(const struct api *api, const struct http_exchange *exchange,
         pipeline_answered(api->pipeline, last_ns);
 }
 
-/* The problem that it was answered with, "" for none. */
-static const char *slug_of(const struct http_exchange *exchange, const struct request *request,
-                           const struct problem *refusal)
-{
-    enum problem_type type = refusal->type;
-    if (type == PROBLEM_NONE && request)
-        type = request->problem.type;
-    if (type == PROBLEM_NONE && request && exchange->status != 200 && request->n_images > 0)
-        type = request->images[0].problem.type;
-    return type == PROBLEM_NONE ? "" : problem_row(type)->slug;
-}
-
 void api_job_completed(const struct api *api, const struct http_exchange *exchange,
-                       const struct request *request, const struct registry_model *model,
-                       const struct problem *refusal)
+                       const struct request *request, const struct registry_model *model)
 {
-    count(api, exchange, request, refusal);
+    count(api, exchange, request);
     accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL, request);
-    recent_add(api->recent, exchange, request, model ? model->info->name : "",
-               slug_of(exchange, request, refusal));
+    recent_add(api->recent, exchange, request, model ? model->info->name : "", slug_of(exchange));
 }

@@ -24,9 +24,8 @@ bool api_job_header(const struct api *api, const struct http_exchange *exchange,
 bool api_job_models(const struct api *api, struct problem *refusal);
 
 /* From on_completed: metrics, access log, the list of recent requests. `request` NULL: it never was
- * one, because of `refusal`; `model` NULL: none was found. */
+ * one; `model` NULL: none was found. */
 void api_job_completed(const struct api *api, const struct http_exchange *exchange,
-                       const struct request *request, const struct registry_model *model,
-                       const struct problem *refusal);
+                       const struct request *request, const struct registry_model *model);
 
 #endif

@@ -180,7 +180,8 @@ void api_v2_model_config(const struct api *api, struct http_exchange *exchange)
     text_format(&out,
                 "\"dynamic_batching\":{\"preferred_batch_size\":[%d],"
                 "\"max_queue_delay_microseconds\":%d}}",
-                info->max_batch, window_ms > 0 ? window_ms * 1000 : 0);
+                info->max_batch < api->max_images ? info->max_batch : api->max_images,
+                window_ms > 0 ? window_ms * 1000 : 0);
     registry_unref(model);
     api_reply_json(exchange, 200, &out);
 }

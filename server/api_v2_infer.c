@@ -187,8 +187,7 @@ void api_v2_infer_completed(const struct api *api, struct http_exchange *exchang
 {
     struct inference *self = exchange->user;
     struct request *request = self->request;
-    api_job_completed(api, exchange, request, request ? request->model : self->model,
-                      &self->refusal);
+    api_job_completed(api, exchange, request, request ? request->model : self->model);
     request_free(request);
     api_v2_body_done(&self->body);
     if (self->model)

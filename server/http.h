@@ -35,6 +35,7 @@ struct http_exchange {
     uint64_t replied_ns;    /* monotonic: http_reply called; 0 before */
     bool admin;             /* came in on a listener for operators */
     int status;             /* of the reply; 499 when the client left before it; 0 before */
+    enum problem_type problem; /* that it was answered with */
     size_t reply_bytes;
     void *user; /* the handler's */
 };

@@ -344,6 +344,7 @@ void http_reply_problem(struct http_exchange *exchange, const struct problem *pr
     const struct problem_row *row = problem_row(problem->type);
     size_t n = 0;
     const char *type;
+    exchange->problem = problem->type;
     char *body =
         write_problem(full(exchange)->conn->http, exchange, problem, exchange->id, &type, &n);
     if (!body)

@@ -161,6 +161,25 @@ static void render_process(FILE *out, const struct metrics *metrics)
             metrics->start_time);
 }
 
+/* Counters that are there from the start: a rate does not see what begins at 1. */
+static const struct {
+    enum metric id;
+    const char *labels;
+} awaited[] = {
+    {METRIC_IMAGES, "outcome=\"ok\",reason=\"\""},
+    {METRIC_IMAGES, "outcome=\"expired\",reason=\"deadline-exceeded\""},
+    {METRIC_IMAGES, "outcome=\"rejected\",reason=\"deadline-unmeetable\""},
+    {METRIC_IMAGES, "outcome=\"rejected\",reason=\"queue-full\""},
+    {METRIC_ENGINE_BUSY, ""},
+    {METRIC_DECODE_BUSY, ""},
+    {METRIC_DECODE_DEATHS, ""},
+    {METRIC_CACHE_HITS, ""},
+    {METRIC_CACHE_MISSES, ""},
+    {METRIC_COALESCED, ""},
+    {METRIC_MODEL_RELOADS, "result=\"ok\""},
+    {METRIC_MODEL_RELOADS, "result=\"failed\""},
+};
+
 struct metrics *metrics_new(void)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
@@ -169,6 +188,8 @@ struct metrics *metrics_new(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     metrics->start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    for (size_t i = 0; i < sizeof awaited / sizeof *awaited; i++)
+        metrics_add(metrics, awaited[i].id, awaited[i].labels, 0);
     return metrics;
 }
 
@@ -182,6 +203,13 @@ void metrics_free(struct metrics *metrics)
         free(metrics->families[id].items);
     }
     free(metrics);
+}
+
+void metrics_add_images(struct metrics *metrics, const char *outcome, const char *reason, int n)
+{
+    char labels[128];
+    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", outcome, reason);
+    metrics_add(metrics, METRIC_IMAGES, labels, n);
 }
 
 void metrics_add(struct metrics *metrics, enum metric id, const char *labels, double value)

@@ -23,6 +23,8 @@ struct metrics *metrics_new(void); /* NULL when out of memory */
 void metrics_free(struct metrics *metrics);
 
 void metrics_add(struct metrics *metrics, enum metric id, const char *labels, double value);
+/* n images of METRIC_IMAGES; reason: the slug of a problem, "" for none. */
+void metrics_add_images(struct metrics *metrics, const char *outcome, const char *reason, int n);
 void metrics_set(struct metrics *metrics, enum metric id, const char *labels, double value);
 void metrics_observe(struct metrics *metrics, enum metric id, const char *labels, double value);
 /* Forgets all series of a gauge. */

@@ -28,13 +28,12 @@
 
 /* ---- leaving ------------------------------------------------------------------------------- */
 
-static void count_image(struct pipeline *pipeline, const struct request_image *image)
+static void count_images(struct pipeline *pipeline, const struct request *request,
+                         enum problem_type problem, int n)
 {
-    const enum problem_type type = image->problem.type;
-    char labels[128];
-    (void)snprintf(labels, sizeof labels, "outcome=\"%s\",reason=\"%s\"", request_outcome(image),
-                   type == PROBLEM_NONE ? "" : problem_row(type)->slug);
-    metrics_add(pipeline->metrics, METRIC_IMAGES, labels, 1);
+    metrics_add_images(pipeline->metrics,
+                       request_outcome(problem, atomic_load(&request->cancelled)),
+                       problem == PROBLEM_NONE ? "" : problem_row(problem)->slug, n);
 }
 
 /* n images join (or, negative, leave) those expected by the model's batcher. */
@@ -62,7 +61,10 @@ void pipeline_left_batcher(struct pipeline *pipeline, struct registry_model *mod
 /* Those who waited for the same file get its scores, or go on by themselves. */
 void pipeline_finish_request(struct pipeline *pipeline, struct request *request)
 {
+    const int n_images = request->images ? request->n_images : 1;
     struct request *followers = reuse_leave(pipeline->reuse, request), *next;
+    if (request->n_finished < n_images) /* its problem was that of all of them */
+        count_images(pipeline, request, request->problem.type, n_images - request->n_finished);
     for (struct request *follower = followers; follower; follower = follower->next_follower)
         if (reuse_share(request, follower))
             follower->images->state = REQUEST_FINISHED;
@@ -104,7 +106,7 @@ void pipeline_finish_image(struct pipeline *pipeline, struct request_image *imag
 {
     struct request *request = image->request;
     image->state = REQUEST_FINISHED;
-    count_image(pipeline, image);
+    count_images(pipeline, request, image->problem.type, 1);
     if (image->batch_end_ns == 0 && image->problem.type == PROBLEM_NONE)
         request_late(&image->problem, "queue"); /* cancelled: nobody will read it */
     if (++request->n_finished == request->n_images)

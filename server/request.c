@@ -63,13 +63,13 @@ void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t
     problem->retry_after_ms = over_ms < 3600000 ? (int)over_ms : 3600000;
 }
 
-const char *request_outcome(const struct request_image *image)
+const char *request_outcome(enum problem_type problem, bool cancelled)
 {
-    if (atomic_load(&image->request->cancelled))
+    if (cancelled)
         return "canceled";
-    if (image->problem.type == PROBLEM_NONE)
+    if (problem == PROBLEM_NONE)
         return "ok";
-    const int status = problem_row(image->problem.type)->status;
+    const int status = problem_row(problem)->status;
     return status == 504 ? "expired" : status >= 500 ? "rejected" : "invalid";
 }
 

@@ -104,8 +104,9 @@ void request_redate(struct request *request, uint64_t deadline_ns);
  * "inference"). Unmeetable: the rest would take predicted_ns where the deadline leaves left_ns. */
 void request_late(struct problem *problem, const char *stage);
 void request_unmeetable(struct problem *problem, uint64_t predicted_ns, uint64_t left_ns);
-/* Of a finished image, as resnetd_images_total has it: ok, rejected, canceled, expired, invalid. */
-const char *request_outcome(const struct request_image *image);
+/* What became of an image, as resnetd_images_total has it: ok, rejected, canceled, expired,
+ * invalid. */
+const char *request_outcome(enum problem_type problem, bool cancelled);
 enum request_stage {
     REQUEST_RECEIVE,
     REQUEST_DECODE,
