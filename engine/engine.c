@@ -107,6 +107,17 @@ static enum rn_status settle_batch(struct rn_model *m, const struct rn_model_opt
     return RN_OK;
 }
 
+static enum rn_status no_kernels(const char *name, struct rn_error *err)
+{
+    char names[128] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < kernels_count() && at < sizeof names; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i > 0 ? ", " : "",
+                               kernels_at(i)->name);
+    return rn_fail(err, RN_BAD_ARGUMENT, "cpu: there are no kernels named %.60s here, only %s",
+                   name, names);
+}
+
 /* weights -> graph -> layers, plan. */
 static enum rn_status build(struct rn_model *m, struct weights *weights, const char *folder,
                             const struct rn_model_options *options, struct rn_error *err)
@@ -116,8 +127,7 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     struct rn_threads *team = NULL; /* packs, where nobody is to be spared */
     const struct kernels *kernels = kernels_find(options->cpu);
     if (!kernels)
-        return rn_fail(err, RN_BAD_ARGUMENT, "this build or CPU has no kernels named %.60s",
-                       options->cpu);
+        return no_kernels(options->cpu, err);
     enum rn_status status = meta_read(weights, folder, &m->meta, err);
     if (status == RN_OK && options->labels)
         status = meta_read_labels(&m->meta, options->labels, err);
@@ -160,6 +170,11 @@ static enum rn_status build(struct rn_model *m, struct weights *weights, const c
     return RN_OK;
 }
 
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 /* The path's last component without ".safetensors". */
 static enum rn_status name_from_path(struct rn_model *m, const char *path, struct rn_error *err)
 {
@@ -173,6 +188,7 @@ static enum rn_status name_from_path(struct rn_model *m, const char *path, struc
     size_t n = sizeof suffix - 1;
     if (end - start > n && memcmp(path + end - n, suffix, n) == 0)
         end -= n;
+    free(m->meta.name);
     m->meta.name = strndup(path + start, end - start);
     return m->meta.name ? RN_OK : rn_fail(err, RN_NO_MEMORY, "out of memory for the model's name");
 }
@@ -184,11 +200,6 @@ static bool is_name(const char *name)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             return false;
     return textfile_is_utf8(name, strlen(name));
-}
-
-static const char *or_empty(const char *text)
-{
-    return text ? text : "";
 }
 
 static void fill_info(struct rn_model *m)
@@ -240,7 +251,7 @@ static enum rn_status load(const struct opening *o)
         m->meta.name = strdup(o->options->name);
         status = m->meta.name ? RN_OK : rn_fail(o->err, RN_NO_MEMORY, "out of memory for a name");
     }
-    if (status == RN_OK && !m->meta.name)
+    if (status == RN_OK && !*or_empty(m->meta.name))
         status = name_from_path(m, o->origin, o->err);
     if (status == RN_OK && !is_name(m->meta.name))
         status =

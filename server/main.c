@@ -51,9 +51,11 @@ static bool hold_standard_streams(void)
 /* What was printed has arrived, or the command has failed. */
 static int end(int code)
 {
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    (void)fprintf(stderr, "resnetd: standard output: %s\n", strerror(errno));
+    (void)fprintf(stderr, "resnetd: standard output: %s\n",
+                  errno ? strerror(errno) : "not all of it could be written");
     return code == CMD_OK ? CMD_FAILED : code;
 }
 

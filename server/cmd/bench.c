@@ -20,7 +20,9 @@
 static const char usage[] =
     "bench [--model PATH] [--batch N[,N]] [--threads T[,T]] [--seconds S] [--layers] [--svg FILE] "
     "[--json]\n\n"
-    "Times whole runs of a batch; without --model, of the embedded one.";
+    "Times whole runs of a batch; without --model, of the first model of the settings or, if they "
+    "name\n"
+    "none, of the embedded one.";
 
 #define MAX_RUNS 100000
 
@@ -303,13 +305,13 @@ static enum cmd_exit bench(struct bench *b, const struct flag_ints *batches,
         json_decref(root);
     }
     json_decref(b->runs);
-    return status == RN_OK ? CMD_OK : CMD_FAILED;
+    return status == RN_OK ? CMD_OK : status == RN_BAD_MODEL ? CMD_MODEL : CMD_FAILED;
 }
 
 int cmd_bench(int argc, char **argv, char **envp)
 {
     const char *path = "";
-    struct flag_ints batches = {{1, 8}, 2}, threads = {{rn_threads_available()}, 1};
+    struct flag_ints batches = {{1, 8}, 2}, threads = {{0}, 0};
     struct bench b = {.seconds = 2, .svg = ""};
     const struct flag flags[] = {
         {.name = "model",
@@ -330,7 +332,7 @@ int cmd_bench(int argc, char **argv, char **envp)
          .min = 1,
          .max = 1024,
          .value = "T[,T]",
-         .help = "engine threads (the cores there are)"},
+         .help = "engine threads (as the server has them)"},
         {.name = "seconds",
          .type = FLAG_REAL,
          .out = &b.seconds,
@@ -365,6 +367,9 @@ int cmd_bench(int argc, char **argv, char **envp)
     code = offline_settings(envp, &config);
     if (code != CMD_OK)
         return code;
+    if (threads.n == 0)
+        threads =
+            (struct flag_ints){{config.threads > 0 ? config.threads : rn_threads_available()}, 1};
     struct rn_model *model = NULL;
     code = offline_model(&config, path, largest(&batches), &model);
     if (code == CMD_OK) {

@@ -286,6 +286,8 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
     bool ok = status == RN_OK && run(c);
     rn_session_free(c->session);
     rn_threads_free(threads);
+    if (status == RN_BAD_MODEL)
+        return CMD_MODEL;
     return ok && c->n_failed == 0 ? CMD_OK : CMD_FAILED;
 }
 
@@ -298,7 +300,8 @@ int cmd_classify(int argc, char **argv, char **envp)
          .type = FLAG_TEXT,
          .out = &path,
          .value = "PATH",
-         .help = "a .safetensors file or a hub folder; without it the embedded model"},
+         .help = "a .safetensors file or a hub folder; without it the first of the settings, else "
+                 "the embedded"},
         {.name = "json",
          .type = FLAG_SWITCH,
          .out = &c.json,

@@ -14,7 +14,8 @@
 #include "server/text.h"
 
 static const char usage[] = "inspect [--json] [--svg FILE] [MODEL]\n\n"
-                            "Prints the layers of a model; without MODEL, of the embedded one.";
+                            "Prints the layers of a model; without MODEL, of the first one of the\n"
+                            "settings or, if they name none, of the embedded one.";
 
 /* 25557032 -> "25,557,032". */
 static const char *thousands(uint64_t value, char *buf, size_t n)
@@ -54,6 +55,14 @@ static void print_table(const struct rn_model_info *info, const struct rn_layer 
     }
     printf("\n%s parameters, %s FLOPs an image (multiply + add = 2)\n",
            thousands(info->parameters, a, sizeof a), thousands(info->flops, b, sizeof b));
+    const struct rn_recipe *r = &info->recipe;
+    printf("recipe: shorter side to %d, %s, crop %d, mean %.4g %.4g %.4g, std %.4g %.4g %.4g\n",
+           r->resize, r->interpolation == RN_BICUBIC ? "bicubic" : "bilinear", r->crop,
+           (double)r->mean[0], (double)r->mean[1], (double)r->mean[2], (double)r->std[0],
+           (double)r->std[1], (double)r->std[2]);
+    printf("labels: %s … %s\n", info->labels[0], info->labels[info->classes - 1]);
+    if (*info->version)
+        printf("version: %s\n", info->version);
     if (*info->accuracy)
         printf("accuracy: %s\n", info->accuracy);
     if (*info->source)

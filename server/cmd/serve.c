@@ -9,6 +9,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
+#include <unistd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,13 @@ static bool remove_model(void *daemon, const char *name)
     return models_remove(s->models, name);
 }
 
+/* Before the loop there is nothing to finish. */
+static void leave(int number)
+{
+    (void)number;
+    _exit(CMD_OK);
+}
+
 static void start_loop(struct serve *s)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -459,6 +467,9 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.envp = envp;
     api_json_init();
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGTERM, leave);
+    (void)signal(SIGINT, leave);
+    (void)signal(SIGHUP, SIG_IGN); /* the settings have just been read */
     struct rn_error err = {0};
     enum rn_status status = passed_take(&s.listeners.passed, &err);
     s.pool = pool_size(&s.config);
@@ -474,7 +485,7 @@ int cmd_serve(int argc, char **argv, char **envp)
         status = serve(&s, &err);
     if (status != RN_OK) {
         complain(err.text);
-        s.exit_code = CMD_FAILED;
+        s.exit_code = status == RN_BAD_ARGUMENT ? CMD_USAGE : CMD_FAILED;
     }
     clean_up(&s);
     config_done(&s.config);

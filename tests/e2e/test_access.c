@@ -207,7 +207,7 @@ Test(e2e_access, refuses_to_start_with_half_a_certificate)
     make_certificate("third.pem", "key.pem", "two");
     (void)snprintf(options, sizeof options, "serve --listen 127.0.0.1:0 --tls-certificate %s",
                    folder_file("cert.pem"));
-    cr_expect_eq(program_run(&program, options), 1);
+    cr_expect_eq(program_run(&program, options), 2);
     cr_expect(strstr(program.stderr_text, "tls_certificate and tls_key go together"));
     program_done(&program);
     tls_options(options, sizeof options);
