@@ -22,7 +22,7 @@ struct api_answer {
     const struct api_params *params;
     enum api_shape shape;
     int top_k;       /* 1…classes */
-    uint64_t end_ns; /* out: when the body was written, where `total` ends */
+    uint64_t end_ns; /* when the body was written, where `total` ends; api_answer_json sets it */
 };
 
 /* How many of the images worked. */

@@ -15,6 +15,7 @@
 #include "server/api_answer.h"
 #include "server/api_body.h"
 #include "server/api_job.h"
+#include "server/clock.h"
 #include "server/picture.h"
 #include "server/pipeline.h"
 #include "server/png.h"
@@ -198,12 +199,20 @@ static bool change_model(struct classification *c)
     return true;
 }
 
+static void add_timing(const struct classification *c, const struct api_answer *answer)
+{
+    char timing[256];
+    api_answer_server_timing(answer, timing, sizeof timing);
+    http_reply_header(c->exchange, "Server-Timing", timing);
+}
+
 /* With the prediction in headers. */
 static void reply_picture(struct classification *c)
 {
     if (c->picture && c->request->explain)
         api_answer_headers(c->request->images, c->request->model->info, c->exchange);
     if (c->picture) {
+        add_timing(c, &(struct api_answer){.request = c->request, .end_ns = clock_ns()});
         http_reply(c->exchange, 200, "image/png", c->picture, c->n_picture);
         c->picture = NULL;
     } else {
@@ -232,11 +241,8 @@ static void reply_answer(struct classification *c)
         http_reply_problem(c->exchange, &c->refusal);
         return;
     }
-    if (worked) {
-        char timing[256];
-        api_answer_server_timing(&answer, timing, sizeof timing);
-        http_reply_header(c->exchange, "Server-Timing", timing);
-    }
+    if (worked)
+        add_timing(c, &answer);
     http_reply(c->exchange, worked ? 200 : problem_row(PROBLEM_NO_IMAGE_WORKED)->status,
                worked ? "application/json" : "application/problem+json", json, n);
 }

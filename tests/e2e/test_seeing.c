@@ -445,6 +445,7 @@ Test(e2e_seeing, a_map_as_a_picture_lies_on_the_upright_image_where_it_was_seen)
                          json_string_value(json_object_get(best, "label")));
         cr_assert_float_eq(atof(reply_header(&picture, "X-Resnetd-Score")), number(best, "score"),
                            1e-6);
+        cr_assert(strstr(reply_header(&picture, "Server-Timing"), "inference;dur="));
         decode(bytes, n, &image);
         decode(picture.body, picture.n, &drawn);
         count_changes(&image, &drawn, json_object_get(explain, "region"), &n_inside, &n_outside);
