@@ -39,6 +39,9 @@ static void report_death(struct request_image *image, enum sandbox_end end, int 
                     "decoding the image did not end and was stopped");
         problem_number(&image->problem, "limit_ms", limits->max_cpu_ms);
         break;
+    case SANDBOX_STARVED: /* the machine's fault, not the image's */
+        request_late(&image->problem, "decode");
+        break;
     default:
         problem_set(&image->problem, PROBLEM_INTERNAL,
                     "the process that decoded this image was ended from outside");

@@ -25,8 +25,8 @@
 #define START_TIMEOUT_MS 5000
 #define LIVED_NS 1000000000u /* a zygote that dies sooner is replaced only when it is needed */
 #define LOOK_MS 50           /* between looks at a slow helper's CPU clock */
-/* A decoder stops by itself at max_cpu_ms. One that does not is killed at twice that, or when it
- * gets no CPU at all. */
+/* A decoder stops by itself at max_cpu_ms. One that does not is killed at twice that, and one that
+ * has not got that much CPU at eight times that by the clock. */
 #define CPU_FACTOR 2
 #define WALL_FACTOR 8
 #define DEATH_TIMEOUT_MS 1000
@@ -312,12 +312,11 @@ static enum sandbox_end await(struct sandbox *s, struct slot *slot, int max_cpu_
             const uint64_t now_ns = cpu_ns(slot);
             if (cpu_start_ns == 0)
                 cpu_start_ns = now_ns;
-            if (now_ns - cpu_start_ns > CPU_FACTOR * budget_ns ||
-                uv_hrtime() - start_ns > WALL_FACTOR * budget_ns) {
-                wait_for_death(s, slot);
-                return SANDBOX_TOO_SLOW;
-            }
-            break;
+            const bool slow = now_ns - cpu_start_ns > CPU_FACTOR * budget_ns;
+            if (!slow && uv_hrtime() - start_ns <= WALL_FACTOR * budget_ns)
+                break;
+            wait_for_death(s, slot);
+            return slow ? SANDBOX_TOO_SLOW : SANDBOX_STARVED;
         }
         }
     }

@@ -47,6 +47,7 @@ enum sandbox_end {
     SANDBOX_CRASHED,  /* by the decoder's own doing: signal */
     SANDBOX_KILLED,   /* by somebody else, or it could not be started */
     SANDBOX_TOO_SLOW, /* it was far over limits.max_cpu_ms, and has been killed */
+    SANDBOX_STARVED,  /* it got too little CPU for too long, and has been killed */
 };
 
 /* pixels_make() in the slot's helper. *rgb points into the slot: borrowed until its next run, and

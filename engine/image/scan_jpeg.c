@@ -29,6 +29,8 @@ enum marker {
     MARKER_APP14 = 0xee,
 };
 
+#define END (0xff00 | MARKER_EOI)
+
 /* Decoding costs about 120 ns per block and scan, so that this is well under a second. */
 #define MAX_BLOCK_VISITS 6000000
 
@@ -45,6 +47,7 @@ struct walk {
     uint32_t h_max, v_max;
     unsigned huffman;      /* bit 4 * class + number of each table defined so far */
     unsigned quantization; /* bit number */
+    unsigned coded;        /* bit number of each component that a scan has had */
 };
 
 /* The bytes of a marker segment after its length. */
@@ -207,10 +210,17 @@ static enum rn_status read_scan(struct walk *w, struct segment s)
         const uint8_t *p = s.at + 1 + 2 * i;
         const struct component *c = find_component(w, p[0]);
         unsigned dc = p[1] >> 4, ac = p[1] & 15;
-        if (!c || dc > 3 || ac > 3 || !(w->quantization >> c->quantization & 1))
+        if (!c || (needs_dc && dc > 3) || (needs_ac && ac > 3) ||
+            !(w->quantization >> c->quantization & 1))
             return rn_fail(w->err, RN_IMAGE_CORRUPT,
                            "scan %d of the JPEG refers to a component or table that it lacks",
                            jpeg->n_scans + 1);
+        const unsigned bit = 1u << (c - w->components);
+        if (!jpeg->progressive && w->coded & bit)
+            return rn_fail(w->err, RN_IMAGE_CORRUPT,
+                           "scan %d of the JPEG has a component that an earlier one has had",
+                           jpeg->n_scans + 1);
+        w->coded |= bit;
         if ((needs_dc && !(w->huffman >> dc & 1)) || (needs_ac && !(w->huffman >> (4 + ac) & 1)))
             jpeg->default_huffman = true;
         jpeg->block_visits += n == 1 ? lone_blocks(w, c) : padded_blocks(w, c);
@@ -289,6 +299,9 @@ enum rn_status scan_jpeg(const uint8_t *bytes, size_t n, const struct rn_image_l
         size_t length = scan_be16(w.at);
         if (length < 2)
             return rn_fail(err, RN_IMAGE_CORRUPT, "a JPEG segment has a length of %zu", length);
+        if (length > left && w.scan.jpeg.n_scans > 0 && scan_be16(bytes + n - 2) == END)
+            return rn_fail(err, RN_IMAGE_CORRUPT,
+                           "a marker in the image data of the JPEG leads beyond its end");
         if (length > left)
             return truncated(&w, n);
         struct segment segment = {w.at + 2, length - 2};

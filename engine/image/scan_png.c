@@ -177,6 +177,8 @@ static enum rn_status read_chunk(struct walk *w, const struct chunk *chunk)
     case CHUNK_IDAT:
         return read_data(w, chunk);
     case CHUNK_EXIF:
+        if (!crc_matches(w, chunk))
+            return RN_OK; /* as if it were not there */
         w->scan.exif = chunk->data;
         w->scan.exif_bytes = chunk->n;
         return RN_OK;

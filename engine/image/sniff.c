@@ -40,6 +40,7 @@ static const struct magic magics[] = {
     MAGIC("postscript", 0, "%!PS"),
     MAGIC("psd", 0, "8BPS"),
     MAGIC("ico", 0, "\0\0\x01\0"),
+    MAGIC("tga", 0, "\0\0\x02\0\0\0\0\0"),
     MAGIC("cur", 0, "\0\0\x02\0"),
     MAGIC("icns", 0, "icns"),
     MAGIC("exr", 0, "\x76\x2f\x31\x01"),

@@ -154,8 +154,8 @@ Test(sandbox, a_helper_that_does_not_answer_is_replaced)
     struct pixels_result result;
     const uint8_t *rgb;
     order.limits.max_cpu_ms = 20;
-    cr_expect_eq(run(0, &file, &result, &rgb), SANDBOX_TOO_SLOW);
-    cr_expect_eq(run(1, &file, &result, &rgb), SANDBOX_TOO_SLOW);
+    cr_expect_eq(run(0, &file, &result, &rgb), SANDBOX_STARVED);
+    cr_expect_eq(run(1, &file, &result, &rgb), SANDBOX_STARVED);
     order.limits = rn_image_limits_default;
     expect_it_works(0);
     expect_it_works(1);

@@ -214,6 +214,30 @@ Test(scan_jpeg, marks_files_that_count_on_default_Huffman_tables)
     cr_expect(scan.jpeg.default_huffman);
 }
 
+Test(scan_jpeg, refuses_what_is_coded_twice)
+{
+    struct blob jpeg = grey(0xc0, 8, 8);
+    blob_add_grey_scan(&jpeg, 0, 63, block, 1);
+    cr_expect_eq(status_of(jpeg), RN_IMAGE_CORRUPT);
+}
+
+Test(scan_jpeg, minds_no_table_that_a_scan_does_not_use)
+{
+    static const uint8_t of_ac[] = {1, 1, 0x40, 1, 63, 0}, of_dc[] = {1, 1, 0x04, 0, 0, 0};
+    struct blob jpeg = grey(0xc2, 8, 8);
+    blob_add_segment(&jpeg, 0xda, of_ac, sizeof of_ac);
+    blob_add_segment(&jpeg, 0xda, of_dc, sizeof of_dc);
+    cr_expect_eq(status_of(jpeg), RN_OK);
+}
+
+/* Damaged, not cut: the end mark is there. */
+Test(scan_jpeg, tells_a_marker_that_leads_beyond_the_end_from_a_cut)
+{
+    struct blob jpeg = grey(0xc0, 8, 8);
+    blob_add(&jpeg, "\xff\xe0\x7f\xff", 4);
+    cr_expect_eq(status_of(jpeg), RN_IMAGE_CORRUPT);
+}
+
 Test(scan_jpeg, refuses_a_thousand_scans)
 {
     struct blob jpeg = grey(0xc2, 8, 8);

@@ -216,5 +216,9 @@ Test(scan_png, finds_Exif_data_behind_the_picture)
     cr_assert_eq(scan_png(png.bytes, png.n, &rn_image_limits_default, &scan, NULL), RN_OK);
     cr_assert_eq(scan.exif_bytes, 4);
     cr_expect_arr_eq(scan.exif, "II*", 3);
+    const size_t checksum = png.n - 12 - 4; /* before the last chunk's 12 bytes */
+    png.bytes[checksum] ^= 1;
+    cr_assert_eq(scan_png(png.bytes, png.n, &rn_image_limits_default, &scan, NULL), RN_OK);
+    cr_expect_null(scan.exif, "damaged");
     blob_done(&png);
 }

@@ -39,6 +39,8 @@ static const struct {
     HEAD("html", "<!DOCTYPE html>\n<html>"),
     HEAD("xml", "<?xml version='1.0'?><a/>"),
     HEAD("ico", "\0\0\1\0\1\0"),
+    HEAD("cur", "\0\0\2\0\1\0\x20\x20"),
+    HEAD("tga", "\0\0\2\0\0\0\0\0\0\0\0\0\x10"),
     HEAD("psd", "8BPS\0\1"),
     HEAD("pnm", "P6\n1 1\n255\n"),
     HEAD("zip", "PK\3\4"),
