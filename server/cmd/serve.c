@@ -9,10 +9,10 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
-#include <unistd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <uv.h>
 

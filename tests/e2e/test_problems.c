@@ -78,6 +78,17 @@ Test(e2e_problems, each_wrong_request_has_its_type)
         cr_assert_eq(json_integer_value(json_object_get(reply.json, "status")), wrong[i].status);
         reply_done(&reply);
     }
+    static const struct {
+        const char *series;
+        int n;
+    } counts[] = {
+        {"resnetd_images_total{outcome=\"invalid\",reason=\"bad-json\"}", 3},
+        {"resnetd_images_total{outcome=\"invalid\",reason=\"bad-multipart\"}", 2},
+        {"resnetd_images_total{outcome=\"invalid\",reason=\"bad-parameter\"}", 7},
+        {"resnetd_images_total{outcome=\"invalid\",reason=\"unsupported-format\"}", 4},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        cr_expect_eq(server_metric(&server, counts[i].series), counts[i].n, "%s", counts[i].series);
     server_stop(&server);
 }
 
