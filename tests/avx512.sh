@@ -20,10 +20,15 @@ for tool in bochs busybox cpio xorriso; do
     }
 done
 
+download_kernel() {
+    local package
+    package=$(apt-cache depends linux-image-cloud-amd64 | grep -o 'linux-image-[0-9].*') &&
+        (cd "$out" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+}
 if [[ ! -e $out/vmlinuz ]]; then
     mkdir -p "$out"
-    package=$(apt-cache depends linux-image-cloud-amd64 | grep -o 'linux-image-[0-9].*')
-    (cd "$out" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+    # The lists may be none or old.
+    download_kernel 2>/dev/null || { apt-get update -qq && download_kernel; }
     dpkg-deb --fsys-tarfile "$out"/linux-image-*.deb | tar -xO --wildcards './boot/vmlinuz-*' >"$out/kernel"
     mv "$out/kernel" "$out/vmlinuz"
 fi
