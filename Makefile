@@ -141,10 +141,10 @@ arm64:
 .PHONY: avx512
 avx512: $(B)/run_tests
 	$(Q)tests/avx512.sh $< $(if $(AVX512),'$(AVX512)')
-## make amx        the tests of the engine with the kernels for AMX, whose instructions are C there
+## make amx        the tests of the engine with AMX, its instructions in C; AMX="SUITE/*"
 .PHONY: amx
 amx: $(B)/run_tests_amx
-	$(Q)$< -j$(JOBS) --filter '@(kernels|conv|conv_stem|golden|maps|engine)/*'
+	$(Q)$< -j$(JOBS) --filter '$(or $(AMX),@(kernels/*|conv/*|maps/*|engine/*|golden/every*))'
 ## make fuzz       each libFuzzer target for FUZZ_SECONDS (60), two at a time; needs clang
 fuzz:
 	$(Q)$(MAKE) --no-print-directory SAN=fuzzer CC=clang run-fuzz
