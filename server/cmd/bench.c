@@ -20,9 +20,8 @@
 static const char usage[] =
     "bench [--model PATH] [--batch N[,N]] [--threads T[,T]] [--seconds S] [--layers] [--svg FILE] "
     "[--json]\n\n"
-    "Times whole runs of a batch; without --model, of the first model of the settings or, if they "
-    "name\n"
-    "none, of the embedded one.";
+    "Times whole runs of a batch; without --model, of the settings' first model\n"
+    "or, if they name none, of the embedded one.";
 
 #define MAX_RUNS 100000
 

@@ -13,9 +13,10 @@
 #include "server/network.h"
 #include "server/text.h"
 
-static const char usage[] = "inspect [--json] [--svg FILE] [MODEL]\n\n"
-                            "Prints the layers of a model; without MODEL, of the first one of the\n"
-                            "settings or, if they name none, of the embedded one.";
+static const char usage[] =
+    "inspect [--json] [--svg FILE] [MODEL]\n\n"
+    "Prints the layers of a model; without MODEL, of the settings' first one\n"
+    "or, if they name none, of the embedded one.";
 
 /* 25557032 -> "25,557,032". */
 static const char *thousands(uint64_t value, char *buf, size_t n)

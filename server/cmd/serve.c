@@ -467,9 +467,11 @@ int cmd_serve(int argc, char **argv, char **envp)
     s.envp = envp;
     api_json_init();
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGTERM, leave);
-    (void)signal(SIGINT, leave);
-    (void)signal(SIGHUP, SIG_IGN); /* the settings have just been read */
+    if (!checking) {
+        (void)signal(SIGTERM, leave);
+        (void)signal(SIGINT, leave);
+        (void)signal(SIGHUP, SIG_IGN); /* the settings have just been read */
+    }
     struct rn_error err = {0};
     enum rn_status status = passed_take(&s.listeners.passed, &err);
     s.pool = pool_size(&s.config);
