@@ -34,13 +34,13 @@ if [[ ! -e $out/vmlinuz ]]; then
 fi
 
 rm -rf "$root" "$disc"
-mkdir -p "$root"/{bin,dev,proc,tmp,work/tests} "$disc"
+mkdir -p "$root"/{bin,dev,proc,tmp,tree/tests} "$disc"
 cp /bin/busybox "$binary" "$root/bin/"
 ldd "$binary" | grep -o '/[^ ]*' | while read -r library; do
     install -D "$(realpath "$library")" "$root$library"
 done
-cp -r tests/golden "$root/work/tests/"
-cp -r config "$root/work/"
+cp -r tests/golden "$root/tree/tests/"
+cp -r config "$root/tree/"
 printf '%s\n' "$suites" >"$root/suites"
 cat >"$root/init" <<'INSIDE'
 #!/bin/busybox sh
@@ -51,7 +51,7 @@ mount -t devtmpfs dev /dev
 mkdir /dev/shm
 mount -t tmpfs shm /dev/shm
 exec >/dev/ttyS0 2>&1
-cd /work
+cd /tree
 grep -q avx512f /proc/cpuinfo || echo "avx512: the emulated machine has no AVX-512"
 run_tests --color=never --jobs=1 --filter "$(cat /suites)"
 echo "avx512: the tests ended with status $?"
