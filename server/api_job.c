@@ -66,12 +66,6 @@ bool api_job_header(const struct api *api, const struct http_exchange *exchange,
     return api_job_models(api, refusal);
 }
 
-/* The problem that it was answered with, "" for none. */
-static const char *slug_of(const struct http_exchange *exchange)
-{
-    return exchange->problem == PROBLEM_NONE ? "" : problem_row(exchange->problem)->slug;
-}
-
 /* The pipeline counts the images that it took and their stages between the two ends. */
 static void count(const struct api *api, const struct http_exchange *exchange,
                   const struct request *request)
@@ -79,7 +73,7 @@ static void count(const struct api *api, const struct http_exchange *exchange,
     const bool left = exchange->status == 499;
     if (!request && (left || exchange->problem != PROBLEM_NONE))
         metrics_add_images(api->metrics, request_outcome(exchange->problem, left),
-                           slug_of(exchange), 1);
+                           problem_slug(exchange->problem), 1);
     if (exchange->received_ns)
         metrics_observe(api->metrics, METRIC_STAGE_DURATION, "stage=\"receive\"",
                         (double)(exchange->received_ns - exchange->arrived_ns) / 1e9);
@@ -101,5 +95,6 @@ void api_job_completed(const struct api *api, const struct http_exchange *exchan
 {
     count(api, exchange, request);
     accesslog_write(api->accesslog, exchange, model ? model->info->name : NULL, request);
-    recent_add(api->recent, exchange, request, model ? model->info->name : "", slug_of(exchange));
+    recent_add(api->recent, exchange, request, model ? model->info->name : "",
+               problem_slug(exchange->problem));
 }

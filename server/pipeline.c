@@ -33,7 +33,7 @@ static void count_images(struct pipeline *pipeline, const struct request *reques
 {
     metrics_add_images(pipeline->metrics,
                        request_outcome(problem, atomic_load(&request->cancelled)),
-                       problem == PROBLEM_NONE ? "" : problem_row(problem)->slug, n);
+                       problem_slug(problem), n);
 }
 
 /* n images join (or, negative, leave) those expected by the model's batcher. */

@@ -17,6 +17,11 @@ static const struct problem_row rows[N_PROBLEMS] = {
 #undef PROBLEM
 };
 
+const char *problem_slug(enum problem_type type)
+{
+    return type == PROBLEM_NONE ? "" : problem_row(type)->slug;
+}
+
 const struct problem_row *problem_row(enum problem_type type)
 {
     assert(type > PROBLEM_NONE && type < N_PROBLEMS);

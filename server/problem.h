@@ -44,6 +44,8 @@ struct problem_row {
 };
 /* Not for PROBLEM_NONE. */
 const struct problem_row *problem_row(enum problem_type type);
+/* Its slug, "" for none. */
+const char *problem_slug(enum problem_type type);
 
 /* Fills in type and detail and clears the rest. */
 __attribute__((format(printf, 3, 4))) void

@@ -367,8 +367,7 @@ int cmd_bench(int argc, char **argv, char **envp)
     if (code != CMD_OK)
         return code;
     if (threads.n == 0)
-        threads =
-            (struct flag_ints){{config.threads > 0 ? config.threads : rn_threads_available()}, 1};
+        threads = (struct flag_ints){{offline_threads(&config)}, 1};
     struct rn_model *model = NULL;
     code = offline_model(&config, path, largest(&batches), &model);
     if (code == CMD_OK) {

@@ -265,7 +265,7 @@ static enum cmd_exit classify(const struct config *config, const struct rn_model
 {
     struct rn_threads *threads = NULL;
     struct rn_error err = {0};
-    int n_threads = config->threads > 0 ? config->threads : rn_threads_available();
+    int n_threads = offline_threads(config);
     c->info = rn_model_info(model);
     c->limits = (struct rn_image_limits){.max_bytes = config->max_body_bytes,
                                          .max_side = config->max_side,

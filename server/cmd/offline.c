@@ -55,6 +55,11 @@ enum cmd_exit offline_settings(char **envp, struct config *config)
     return CMD_USAGE;
 }
 
+int offline_threads(const struct config *config)
+{
+    return config->threads > 0 ? config->threads : rn_threads_available();
+}
+
 enum cmd_exit offline_model(const struct config *config, const char *path, int max_batch,
                             struct rn_model **out)
 {

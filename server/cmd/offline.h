@@ -27,6 +27,9 @@ bool offline_flags(const char *usage, const struct flag *flags, size_t n, int *a
 enum cmd_exit offline_settings(char **envp, struct config *config)
     __attribute__((warn_unused_result));
 
+/* Threads of the engine: the setting, or else the cores that may be used. */
+int offline_threads(const struct config *config);
+
 /* Opens [NAME=]PATH; "" is the settings' first model, and without one the embedded. */
 enum cmd_exit offline_model(const struct config *config, const char *path, int max_batch,
                             struct rn_model **out) __attribute__((warn_unused_result));
